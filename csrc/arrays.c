@@ -1,0 +1,26 @@
+/* arrays.c - the public array functions of chainrule.h: check, set the floating-point mode, call the
+ * kernels of the current target. Written once in arrays.inc.h, included for both dtypes. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "cpu.h"
+#include "kernel_table.h"
+#include "team.h"
+
+/* Below this many multiply-adds a product is not worth a second thread: waking a sleeping helper costs
+ * 40-50 us, one core does 1e5 multiply-adds a microsecond at best. */
+#define THREAD_WORK 2e7
+
+#define CR_DTYPE 32
+#include "kernels/dtype.h"
+#define CURRENT() (cr_current_target()->f32)
+#include "arrays.inc.h"
+#undef CURRENT
+#include "kernels/dtype_end.h"
+
+#define CR_DTYPE 64
+#include "kernels/dtype.h"
+#define CURRENT() (cr_current_target()->f64)
+#include "arrays.inc.h"
+#undef CURRENT
+#include "kernels/dtype_end.h"

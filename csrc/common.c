@@ -1,0 +1,94 @@
+/* common.c - names, and the scalar arithmetic that every instruction set shares. */
+#include <math.h>
+
+#include "kernel_table.h"
+
+const char *cr_status_message(cr_status status)
+{
+    switch (status) {
+    case CR_OK:
+        return "success";
+    case CR_BAD_ARGUMENT:
+        return "an argument is outside what the function accepts";
+    case CR_BAD_LABEL:
+        return "a class label is outside 0 .. n_classes - 1";
+    case CR_BAD_TARGET:
+        return "a target is NaN";
+    case CR_NO_MEMORY:
+        return "out of memory";
+    case CR_NOT_AVAILABLE:
+        return "this build or processor lacks the instruction set";
+    }
+    return "unknown status";
+}
+
+const char *cr_loss_name(int kind)
+{
+    static const char *const names[CR_N_LOSSES] = {
+        [CR_SQUARED_ERROR] = "squared_error",
+        [CR_MEAN_SQUARED_ERROR] = "mean_squared_error",
+        [CR_ABSOLUTE_ERROR] = "absolute_error",
+        [CR_HUBER] = "huber",
+        [CR_LOG_COSH] = "log_cosh",
+        [CR_QUANTILE] = "quantile",
+        [CR_POISSON] = "poisson",
+        [CR_CROSS_ENTROPY] = "cross_entropy",
+        [CR_SOFTMAX_CROSS_ENTROPY] = "softmax_cross_entropy",
+        [CR_SIGMOID_CROSS_ENTROPY] = "sigmoid_cross_entropy",
+        [CR_HINGE] = "hinge",
+    };
+    return kind >= 0 && kind < CR_N_LOSSES ? names[kind] : NULL;
+}
+
+int cr_loss_takes_labels(int kind)
+{
+    return kind == CR_CROSS_ENTROPY || kind == CR_SOFTMAX_CROSS_ENTROPY;
+}
+
+int cr_optimizer_n_states(const cr_optimizer *optimizer)
+{
+    switch (optimizer->kind) {
+    case CR_SGD:
+        return optimizer->momentum != 0;
+    case CR_ADAM:
+    case CR_ADAMW:
+        return 2;
+    case CR_RMSPROP:
+    case CR_ADAGRAD:
+        return 1;
+    default:
+        return 0;
+    }
+}
+
+double cr_power(double base, uint64_t exponent)
+{
+    double power = 1;
+    for (; exponent != 0; exponent >>= 1) {
+        if (exponent & 1) {
+            power *= base;
+        }
+        base *= base;
+    }
+    return power;
+}
+
+void cr_prepare_update(const cr_optimizer *optimizer, uint64_t step, double learning_rate, cr_update *update)
+{
+    update->kind = optimizer->kind;
+    update->nesterov = optimizer->nesterov;
+    update->learning_rate = learning_rate;
+    update->momentum = optimizer->momentum;
+    update->weight_decay = optimizer->weight_decay;
+    update->beta_1 = optimizer->beta_1;
+    update->beta_2 = optimizer->beta_2;
+    update->epsilon = optimizer->epsilon;
+    update->rho = optimizer->rho;
+    update->step_size = learning_rate;
+    update->root_scale = 1;
+    if (optimizer->kind == CR_ADAM || optimizer->kind == CR_ADAMW) {
+        /* Steps count from 1: at 0 both corrections would divide by zero. */
+        update->step_size = learning_rate / (1 - cr_power(optimizer->beta_1, step));
+        update->root_scale = 1 / sqrt(1 - cr_power(optimizer->beta_2, step));
+    }
+}

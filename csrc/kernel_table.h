@@ -1,0 +1,58 @@
+/* kernel_table.h - what a target (one ISA) offers: kernel pointers and block sizes, one table a dtype.
+ *
+ * Kernels return nothing, allocate nothing, start no threads, check nothing, and touch only their
+ * arrays. They run in the default floating-point mode (the callers in dispatch.c and network/ see to
+ * that). Rows can be split between threads by offsetting the pointers: every result is a function of
+ * its own row (or, for sums over rows, of the whole column), never of its neighbours.
+ */
+#ifndef CR_KERNEL_TABLE_H
+#define CR_KERNEL_TABLE_H
+
+#include "chainrule.h"
+
+/* Coefficients of one optimizer step, worked out once in double by cr_prepare_update. */
+typedef struct cr_update {
+    cr_optimizer_kind kind;
+    int nesterov;
+    double learning_rate, momentum, weight_decay, beta_1, beta_2, epsilon, rho;
+    double step_size;    /* Adam: learning_rate / (1 - beta_1^t) */
+    double root_scale;   /* Adam: 1 / sqrt(1 - beta_2^t) */
+} cr_update;
+
+/* Scratch that the product kernels need, in elements, 64-byte aligned: one packed panel. A kernel table
+ * says how much in `scratch`; never more than this. */
+#define CR_SCRATCH_MAX (CR_KB * 64 + 2048)
+
+/* The key of one dropout mask: word (row * n_cols + col) of this Philox stream decides that element. */
+typedef struct cr_dropout_key {
+    uint64_t seed, forward;
+    uint32_t layer;
+} cr_dropout_key;
+
+#define CR_DTYPE 32
+#include "kernels/dtype.h"
+#include "kernel_table.inc.h"
+#include "kernels/dtype_end.h"
+#define CR_DTYPE 64
+#include "kernels/dtype.h"
+#include "kernel_table.inc.h"
+#include "kernels/dtype_end.h"
+
+/* One target: its name, the processor features it needs, and its two tables. */
+typedef struct cr_target {
+    const char *name;
+    unsigned features; /* cr_cpu_features bits that must all be there */
+    const cr_kernels_f32 *f32;
+    const cr_kernels_f64 *f64;
+} cr_target;
+
+extern const cr_target cr_target_scalar, cr_target_avx2, cr_target_avx512, cr_target_neon;
+
+/* The chosen target; never NULL. */
+const cr_target *cr_current_target(void);
+
+/* dispatch-independent helpers (common.c) */
+void cr_prepare_update(const cr_optimizer *optimizer, uint64_t step, double learning_rate, cr_update *update);
+double cr_power(double base, uint64_t exponent); /* by squaring: the same bits everywhere */
+
+#endif

@@ -1,0 +1,7 @@
+/* dtype_end.h - forget the dtype that dtype.h set. */
+#undef REAL
+#undef V
+#undef V_LANES
+#undef FN
+#undef RN
+#undef CR_DTYPE

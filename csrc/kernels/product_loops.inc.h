@@ -1,0 +1,143 @@
+/* product_loops.inc.h - the loops over tiles that the three products share.
+ *
+ * Blocks of CR_KB terms stand outside of tiles, so C holds the running total between blocks. Nothing here
+ * changes the order of the sums: every choice is free to be retuned.
+ */
+
+#ifndef CR_IN_PLACE_BYTES
+/* An operand up to this size is read as it lies: it stays in a second-level cache of 1 MiB or nearly so, and
+ * panels of it would cost more than they save (measured: 512 x 784 floats still gain nothing from panels). */
+#define CR_IN_PLACE_BYTES ((size_t)1600 << 10)
+/* Rows of A taken together keep one block of A (CR_KB columns) to this: half a second-level cache. */
+#define CR_ROWS_BYTES ((size_t)512 << 10)
+/* Weights above this are read row by row when x has one row: strips of columns would jump through memory. */
+#define CR_STREAM_BYTES ((size_t)768 << 10)
+/* Rows whose totals fit scratch beside a panel: CR_KB x 2 V_LANES + rows x 2 V_LANES <= CR_SCRATCH_MAX for
+ * up to 16 lanes. */
+#define CR_ASIDE_ROWS 256
+/* How panels of B come about. */
+enum { CR_PANEL_IN_PLACE, CR_PANEL_COPIED, CR_PANEL_TRANSPOSED };
+#endif
+
+CR_INLINE size_t FN(smaller)(size_t a, size_t b)
+{
+    return a < b ? a : b;
+}
+
+/* Set the product to its block of terms that begins at q. */
+static void FN(set_block)(FN(product) *p, size_t q)
+{
+    p->terms = FN(smaller)(p->k - q, CR_KB);
+    p->first = q == 0;
+    p->last = q + p->terms == p->k;
+}
+
+/* The two choices that depend on sizes alone. Rows of A a multiple of 4 KiB apart fall on one set of a
+ * first-level cache, which has 8 or 12 ways: no more than 8 rows then (measured at 1024 columns: 14 rows
+ * reach half of the speed). C is fetched ahead unless it is so small that it is there anyway, or the sums
+ * are too short to hide it. */
+static void FN(set_tiles)(FN(product) *p)
+{
+    p->most_rows = p->a_row * sizeof(REAL) % 4096 == 0 ? 8 : CR_TILE_ROWS_MAX;
+    p->fetch = p->m * p->n * sizeof(REAL) > ((size_t)32 << 10) && p->k >= 16;
+}
+
+/* Columns of the next panel when `left` remain: four vectors for few rows, else two. */
+static size_t FN(panel_width)(size_t n_rows, size_t left)
+{
+    if (n_rows <= CR_TILE_ROWS_WIDE && left >= 4 * V_LANES) {
+        return 4 * V_LANES;
+    }
+    return FN(smaller)(left, 2 * V_LANES);
+}
+
+/* The tile shape of a panel and the lanes its last vector uses. */
+static int FN(panel_shape)(size_t width, size_t *tail)
+{
+    *tail = width > V_LANES ? width - V_LANES : width;
+    if (width == 4 * V_LANES) {
+        return CR_TILE_WIDE;
+    }
+    return width == 2 * V_LANES ? CR_TILE_FULL : width > V_LANES ? CR_TILE_TAIL : CR_TILE_NARROW;
+}
+
+/* An array that will be packed soon; rows 0: none. */
+typedef struct FN(ahead) {
+    const REAL *start;
+    size_t rows, cols, ld;
+} FN(ahead);
+
+/* The tiles of one panel of columns, j to j + width: rows i to i + n_rows of C, split evenly. a: row i of A
+ * at the block's first term. */
+static void FN(panel_tiles)(const FN(product) *p, size_t n_rows, const REAL *a, const REAL *b, size_t ld_b,
+                            size_t i, size_t j, size_t width, const FN(ahead) *ahead)
+{
+    size_t tail;
+    const int shape = FN(panel_shape)(width, &tail);
+    const size_t most =
+        FN(smaller)(shape == CR_TILE_NARROW ? CR_TILE_ROWS_NARROW : CR_TILE_ROWS, p->most_rows);
+    const size_t n_tiles = n_rows <= most ? 1 : (n_rows + most - 1) / most;
+    const size_t rows = n_tiles == 1 ? n_rows : n_rows / n_tiles, more = n_rows - rows * n_tiles;
+    for (size_t t = 0; t < n_tiles; t++) {
+        const size_t height = rows + (t < more);
+        if (ahead->rows != 0) {
+            FN(prefetch_rows)(ahead->rows * t / n_tiles, ahead->rows * (t + 1) / n_tiles, ahead->cols,
+                              ahead->start, ahead->ld);
+        }
+        FN(tiles)[shape][height - 1](p, a, b, ld_b, i, j, tail);
+        a += height * p->a_row;
+        i += height;
+    }
+}
+
+/* One block of terms, from q, of rows i to i + n_rows: panel after panel, each used for all these rows. */
+static void FN(rows_block)(const FN(product) *p, int panels, size_t q, size_t i, size_t n_rows, REAL *scratch)
+{
+    const REAL *const a = p->a + i * p->a_row + q * p->a_col;
+    size_t width;
+    for (size_t j = 0; j < p->n; j += width) {
+        width = FN(panel_width)(n_rows, p->n - j);
+        const size_t ld = (width + V_LANES - 1) / V_LANES * V_LANES;
+        const size_t next = FN(smaller)(p->n - j - width, width);
+        FN(ahead) ahead = {NULL, 0, 0, 0};
+        if (panels == CR_PANEL_IN_PLACE) {
+            FN(panel_tiles)(p, n_rows, a, p->b + q * p->ld_b + j, p->ld_b, i, j, width, &ahead);
+            continue;
+        }
+        if (panels == CR_PANEL_COPIED) {
+            const REAL *const b = p->b + q * p->ld_b + j;
+            FN(pack_rows)(p->terms, width, b, p->ld_b, scratch, ld);
+            if (next != 0) {
+                ahead = (FN(ahead)){b + width, p->terms, next, p->ld_b};
+            }
+        } else {
+            const REAL *const b = p->b + j * p->ld_b + q;
+            FN(pack_transposed)(width, p->terms, b, p->ld_b, scratch, ld);
+            if (next != 0) {
+                ahead = (FN(ahead)){b + width * p->ld_b, next, p->terms, p->ld_b};
+            }
+        }
+        FN(panel_tiles)(p, n_rows, a, scratch, ld, i, j, width, &ahead);
+    }
+}
+
+/* All blocks of rows i to i + n_rows. */
+static void FN(rows_product)(FN(product) *p, int panels, size_t i, size_t n_rows, REAL *scratch)
+{
+    size_t q = 0;
+    do { /* once at least: a sum of no terms is +0 */
+        FN(set_block)(p, q);
+        FN(rows_block)(p, panels, q, i, n_rows, scratch);
+        q += CR_KB;
+    } while (q < p->k);
+}
+
+/* Rows to take together of m: at most `most`, evenly, whole tiles. */
+static size_t FN(rows_together)(size_t m, size_t most)
+{
+    if (m <= most) {
+        return m;
+    }
+    const size_t parts = (m + most - 1) / most, rows = (m + parts - 1) / parts;
+    return (rows + CR_TILE_ROWS - 1) / CR_TILE_ROWS * CR_TILE_ROWS;
+}

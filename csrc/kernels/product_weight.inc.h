@@ -1,0 +1,150 @@
+/* product_weight.inc.h - the weight gradient dw = x^T dz: C = A B with A = x^T, B = dz.
+ *
+ * With SGD folded in, w takes the place of dw at the end of the last block.
+ */
+
+/* Block by block; within a block rows of C outside, columns inside: a slab of A, which lies in steps of
+ * ld_x, is fetched once and then used for all columns. */
+static void FN(weight_product)(FN(product) *p, REAL *scratch)
+{
+    const size_t slab_ld = (CR_TILE_ROWS + V_LANES - 1) / V_LANES * V_LANES;
+    const size_t most = p->n <= V_LANES ? CR_TILE_ROWS_NARROW : CR_TILE_ROWS;
+    const size_t n_tiles = (p->m + most - 1) / most;
+    const size_t rows = p->m / n_tiles, more = p->m % n_tiles;
+    /* Columns taken together keep one block of B in half a second-level cache. */
+    const size_t columns = CR_ROWS_BYTES / (CR_KB * sizeof(REAL));
+    const FN(ahead) none = {NULL, 0, 0, 0};
+    const int pack = p->n >= 16 * V_LANES;
+    FN(set_tiles)(p);
+    FN(product) part;
+    size_t q = 0;
+    do {
+        FN(set_block)(p, q);
+        part = *p;
+        if (pack) {
+            part.a_col = slab_ld;
+        }
+        for (size_t c = 0; c < p->n; c += columns) {
+            const size_t end = c + FN(smaller)(p->n - c, columns);
+            size_t i = 0, width;
+            for (size_t t = 0; t < n_tiles; t++) {
+                const size_t height = rows + (t < more);
+                const REAL *a = p->a + q * p->a_col + i;
+                if (pack) {
+                    FN(pack_rows)(p->terms, height, a, p->a_col, scratch, slab_ld);
+                    a = scratch;
+                }
+                for (size_t j = c; j < end; j += width) {
+                    width = FN(panel_width)(height, end - j);
+                    FN(panel_tiles)(&part, height, a, p->b + q * p->ld_b + j, p->ld_b, i, j, width, &none);
+                }
+                i += height;
+            }
+        }
+        q += CR_KB;
+    } while (q < p->k);
+}
+
+/* Few outputs, which would leave lanes idle: turned round, C^T = dz^T x with lanes over the inputs, and
+ * written transposed. The same chains, so the same bits. */
+static void FN(weight_turned)(const FN(product) *p, REAL *scratch)
+{
+    const FN(ahead) none = {NULL, 0, 0, 0};
+    const size_t ld = 2 * V_LANES;
+    REAL *const g = scratch + p->n * ld; /* one panel of dw, compact, for SGD */
+    size_t width;
+    for (size_t j = 0; j < p->m; j += width) {
+        width = FN(smaller)(p->m - j, 2 * V_LANES);
+        FN(product) turned = {
+            .m = p->n, .n = width, .k = p->k,
+            .a = p->b, .a_row = 1, .a_col = p->ld_b, .b = p->a + j, .ld_b = p->a_col,
+            .total = scratch, .ld_total = ld, .out = scratch, .ld_out = ld, .end = CR_END_STORE,
+        };
+        FN(set_tiles)(&turned);
+        size_t q = 0;
+        do {
+            FN(set_block)(&turned, q);
+            FN(panel_tiles)(&turned, p->n, turned.a + q * turned.a_col, turned.b + q * turned.ld_b, turned.ld_b,
+                            0, 0, width, &none);
+            q += CR_KB;
+        } while (q < p->k);
+        REAL *const out = p->out + j * p->ld_out;
+        if (p->end == CR_END_STORE) {
+            FN(store_transposed)(p, p->n, width, scratch, ld, out, p->ld_out, NULL);
+            continue;
+        }
+        /* Updating short rows one by one would read lines just written in part; one flat pass does not. */
+        const V(t) factor = V(set1)(p->factor);
+        const size_t flat = p->ld_out == p->n ? width * p->n : p->n;
+        FN(store_transposed)(&turned, p->n, width, scratch, ld, g, p->n, NULL);
+        for (size_t start = 0; start < width * p->n; start += flat) {
+            REAL *const to = out + start / p->n * p->ld_out;
+            for (size_t c = 0; c < flat; c += V_LANES) {
+                const V(mask_t) mask = V(mask_first)(FN(smaller)(flat - c, V_LANES));
+                const V(t) gradient = V(load_masked)(mask, g + start + c);
+                V(store_masked)(mask, to + c, V(fma)(factor, gradient, V(load_masked)(mask, to + c)));
+            }
+        }
+    }
+}
+
+/* A batch of one row: row after row of dw = x_i dz, as fast as memory takes them. */
+static void FN(weight_rank_one)(const FN(product) *p)
+{
+    const V(t) zero = V(zero)(), factor = V(set1)(p->factor);
+    for (size_t i = 0; i < p->m; i++) {
+        const V(t) element = V(set1)(p->a[i]);
+        REAL *const to = p->out + i * p->ld_out;
+        for (size_t j = 0; j < p->n; j += V_LANES) {
+            const size_t lanes = FN(smaller)(p->n - j, V_LANES);
+            const int whole = lanes == V_LANES;
+            const V(mask_t) mask = V(mask_first)(lanes);
+            V(t) g = V(fma)(element, FN(tile_load)(!whole, mask, p->b + j), zero);
+            if (p->end == CR_END_DESCEND) {
+                g = V(fma)(factor, g, FN(tile_load)(!whole, mask, to + j));
+            }
+            FN(tile_store)(!whole, mask, to + j, g);
+        }
+    }
+}
+
+static void FN(weight_gradient)(FN(product) *p, REAL *scratch)
+{
+    if (p->m == 0 || p->n == 0) {
+        return;
+    }
+    /* Lanes used of those computed; below nine tenths the turned product pays for its transposed stores. */
+    const size_t lanes = (p->n + V_LANES - 1) / V_LANES * V_LANES;
+    const int turned = p->n < 2 * V_LANES && 10 * p->n < 9 * lanes && p->m >= V_LANES;
+    if (p->k == 1 && !(turned && p->end == CR_END_DESCEND)) {
+        FN(weight_rank_one)(p);
+    } else if (turned) {
+        FN(weight_turned)(p, scratch);
+    } else {
+        FN(weight_product)(p, scratch);
+    }
+}
+
+static void FN(dense_backward_weight)(size_t n_rows, size_t n_in, size_t n_out, const REAL *x, size_t ld_x,
+                                      const REAL *dz, size_t ld_dz, REAL *dw, size_t ld_dw, REAL *scratch)
+{
+    FN(product) p = {
+        .m = n_in, .n = n_out, .k = n_rows,
+        .a = x, .a_row = 1, .a_col = ld_x, .b = dz, .ld_b = ld_dz,
+        .total = dw, .ld_total = ld_dw, .out = dw, .ld_out = ld_dw, .end = CR_END_STORE,
+    };
+    FN(weight_gradient)(&p, scratch);
+}
+
+static void FN(dense_backward_weight_sgd)(size_t n_rows, size_t n_in, size_t n_out, const REAL *x, size_t ld_x,
+                                          const REAL *dz, size_t ld_dz, REAL learning_rate, REAL *w,
+                                          size_t ld_w, REAL *dw, REAL *scratch)
+{
+    FN(product) p = {
+        .m = n_in, .n = n_out, .k = n_rows,
+        .a = x, .a_row = 1, .a_col = ld_x, .b = dz, .ld_b = ld_dz,
+        .total = dw, .ld_total = ld_w, .out = w, .ld_out = ld_w,
+        .end = CR_END_DESCEND, .factor = -learning_rate,
+    };
+    FN(weight_gradient)(&p, scratch);
+}

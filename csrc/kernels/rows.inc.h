@@ -1,0 +1,137 @@
+/* rows.inc.h - kernels on whole rows: softmax, log-softmax, their backward, gathering.
+ *
+ * Sums along a row go by 16 partial sums (reduce.inc.h). A row with a NaN or +inf, or of -inf
+ * only, becomes NaN, as the formula says. Every output may be the very same array as an input.
+ */
+
+/* e^(x_j - shift) for the `left` <= V_LANES elements from x on; 0 in the lanes past them, where the
+ * exponential need not be small. */
+CR_INLINE V(t) FN(exp_tail)(size_t left, const REAL *x, V(t) shift)
+{
+    const V(t) e = FN(v_exp_nonpositive)(V(sub)(V(load_tail)(x, left), shift));
+    return V(keep)(V(mask_first)(left), e);
+}
+
+/* y = e^(x - shift), unless y is NULL; returns its sum. y may be x. */
+CR_INLINE REAL FN(row_exp)(size_t n, const REAL *x, REAL shift, REAL *y)
+{
+    const V(t) s = V(set1)(shift);
+    V(t) partial[16 / V_LANES];
+    FN(clear_partials)(partial);
+    size_t j = 0;
+    for (; j + 16 <= n; j += 16) {
+        for (size_t v = 0; v < 16 / V_LANES; ++v) {
+            const size_t at = j + v * V_LANES;
+            const V(t) e = FN(v_exp_nonpositive)(V(sub)(V(load)(x + at), s));
+            partial[v] = V(add)(partial[v], e);
+            if (y) {
+                V(store)(y + at, e);
+            }
+        }
+    }
+    for (size_t v = 0; j < n; ++v, j += V_LANES) {
+        const size_t left = n - j < V_LANES ? n - j : V_LANES;
+        const V(t) e = FN(exp_tail)(left, x + j, s);
+        partial[v] = V(add)(partial[v], e);
+        if (y) {
+            V(store_tail)(y + j, e, left);
+        }
+    }
+    return FN(fold_partials)(partial);
+}
+
+CR_INLINE V(t) FN(times)(V(t) x, V(t) factor) { return V(mul)(x, factor); }
+
+/* y_j = e^(x_j - m) / sum_k e^(x_k - m), m the row's maximum. The sum is at least 1, so its
+ * inverse costs one rounding and nothing else; n = 1 gives exactly 1. */
+static inline void FN(softmax_row)(size_t n, const REAL *x, REAL *y)
+{
+    const REAL shift = FN(row_max)(n, x);
+    if (n > 16) {
+        FN(map)(FN(times), 1 / FN(row_exp)(n, x, shift, y), n, y, y);
+        return;
+    }
+    /* A short row is its own partial sums and stays in registers: reading back what was just
+     * stored with a mask stalls. */
+    V(t) e[16 / V_LANES];
+    FN(clear_partials)(e);
+    for (size_t v = 0, j = 0; j < n; ++v, j += V_LANES) {
+        e[v] = FN(exp_tail)(n - j < V_LANES ? n - j : V_LANES, x + j, V(set1)(shift));
+    }
+    const V(t) inverse = V(set1)(1 / FN(fold_partials)(e));
+    for (size_t v = 0, j = 0; j < n; ++v, j += V_LANES) {
+        V(store_tail)(y + j, V(mul)(e[v], inverse), n - j < V_LANES ? n - j : V_LANES);
+    }
+}
+
+/* dx_j = y_j (dy_j - sum_k dy_k y_k) */
+static inline void FN(softmax_row_backward)(size_t n, const REAL *dy, const REAL *y, REAL *dx)
+{
+    V(t) partial[16 / V_LANES];
+    FN(clear_partials)(partial);
+    size_t j = 0;
+    for (; j + 16 <= n; j += 16) {
+        for (size_t v = 0; v < 16 / V_LANES; ++v) {
+            const size_t at = j + v * V_LANES;
+            partial[v] = V(fma)(V(load)(dy + at), V(load)(y + at), partial[v]);
+        }
+    }
+    for (size_t v = 0; j < n; ++v, j += V_LANES) {
+        const size_t left = n - j < V_LANES ? n - j : V_LANES;
+        partial[v] = V(fma)(V(load_tail)(dy + j, left), V(load_tail)(y + j, left), partial[v]);
+    }
+    const V(t) mean = V(set1)(FN(fold_partials)(partial));
+    for (j = 0; j + V_LANES <= n; j += V_LANES) {
+        V(store)(dx + j, V(mul)(V(load)(y + j), V(sub)(V(load)(dy + j), mean)));
+    }
+    if (j < n) {
+        const V(t) above = V(sub)(V(load_tail)(dy + j, n - j), mean);
+        const V(t) last = V(mul)(V(load_tail)(y + j, n - j), above);
+        V(store_tail)(dx + j, last, n - j);
+    }
+}
+
+/* y_j = (x_j - m) - log sum_k e^(x_k - m); n = 1 gives exactly 0. */
+static inline void FN(log_softmax_row)(size_t n, const REAL *x, REAL *y)
+{
+    const REAL maximum = FN(row_max)(n, x);
+    const V(t) shift = V(set1)(maximum);
+    const V(t) log_sum = FN(v_log)(V(set1)(FN(row_exp)(n, x, maximum, NULL)));
+    size_t j = 0;
+    for (; j + V_LANES <= n; j += V_LANES) {
+        V(store)(y + j, V(sub)(V(sub)(V(load)(x + j), shift), log_sum));
+    }
+    if (j < n) {
+        const V(t) last = V(sub)(V(sub)(V(load_tail)(x + j, n - j), shift), log_sum);
+        V(store_tail)(y + j, last, n - j);
+    }
+}
+
+/* dy - e^y sum, the sum in place of alpha */
+CR_INLINE V(t) FN(log_softmax_slope)(V(t) dy, V(t) y, V(t) sum)
+{
+    return V(fnma)(FN(v_exp)(y), sum, dy);
+}
+
+/* dx_j = dy_j - e^(y_j) sum_k dy_k */
+static inline void FN(log_softmax_row_backward)(size_t n, const REAL *dy, const REAL *y, REAL *dx)
+{
+    FN(map_2)(FN(log_softmax_slope), FN(row_sum)(n, dy), n, dy, y, dx);
+}
+
+/* out row i = a row order[i]; out does not overlap a. */
+static void FN(gather_rows)(size_t n_rows, size_t n_cols, const REAL *a, size_t ld_a,
+                            const int64_t *order, REAL *out, size_t ld_out)
+{
+    for (size_t i = 0; i < n_rows; ++i) {
+        const REAL *row = a + (size_t)order[i] * ld_a;
+        REAL *to = out + i * ld_out;
+        size_t j = 0;
+        for (; j + V_LANES <= n_cols; j += V_LANES) {
+            V(store)(to + j, V(load)(row + j));
+        }
+        if (j < n_cols) {
+            V(store_tail)(to + j, V(load_tail)(row + j, n_cols - j), n_cols - j);
+        }
+    }
+}

@@ -1,0 +1,17 @@
+/* network_f32.c - networks of float. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "../team.h"
+#include "network.h"
+
+#define CURRENT() (cr_current_target()->f32)
+#define CR_DTYPE 32
+#include "../kernels/dtype.h"
+#include "plan.inc.h"
+#include "forward.inc.h"
+#include "backward.inc.h"
+#include "update.inc.h"
+#include "fit.inc.h"
+#include "../kernels/dtype_end.h"

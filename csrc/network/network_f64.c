@@ -1,0 +1,17 @@
+/* network_f64.c - networks of double. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "../team.h"
+#include "network.h"
+
+#define CURRENT() (cr_current_target()->f64)
+#define CR_DTYPE 64
+#include "../kernels/dtype.h"
+#include "plan.inc.h"
+#include "forward.inc.h"
+#include "backward.inc.h"
+#include "update.inc.h"
+#include "fit.inc.h"
+#include "../kernels/dtype_end.h"

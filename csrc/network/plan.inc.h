@@ -1,0 +1,209 @@
+/* plan.inc.h - where things lie and how a pass is cut up: the arena, the pass, its chunks of rows. */
+
+/* ---- the arena ----------------------------------------------------------------------------------------- */
+
+/* Work for one trip through the second-level cache: a slab of the weight gradient, the matching pieces of weight
+ * and optimizer state, and some rows of x and dz want to stay in it. */
+#define SLAB_BYTES ((size_t)256 * 1024)
+/* No register tile is higher than this; a slab holds at least so many rows. */
+#define SLAB_ROWS_MIN ((size_t)16)
+
+/* Leading dimension of a work array. Narrow rows lie side by side, so that elementwise kernels meet one long row.
+ * Wide ones are padded to whole cache lines, and by one line more where the stride would be a multiple of 2 KiB:
+ * rows at such strides fall into the same few sets of the first-level cache. */
+static size_t RN(padded)(size_t n)
+{
+    const size_t line = 64 / sizeof(REAL);
+    if (n <= 16) {
+        return n;
+    }
+    const size_t ld = (n + line - 1) / line * line;
+    return ld * sizeof(REAL) % 2048 == 0 ? ld + line : ld;
+}
+
+static size_t RN(slab_size)(const cr_network *net)
+{
+    size_t size = 0;
+    for (size_t i = 0; i < net->n_layers; i++) {
+        const cr_record *r = &net->records[i];
+        if (r->kind == CR_LAYER_DENSE) {
+            const size_t all = r->n_in * r->n_out;
+            const size_t least = SLAB_ROWS_MIN * r->n_out;
+            size_t slab = SLAB_BYTES / sizeof(REAL);
+            slab = slab < least ? least : slab;
+            slab = slab > all ? all : slab;
+            size = size < slab ? slab : size;
+        }
+    }
+    return size;
+}
+
+/* Parameters in ranges of this many, for the passes over flat arrays: the unit of work of a thread, and of the fixed
+ * order in which the global norm is summed. */
+#define RANGE ((size_t)65536)
+
+/* Hand out every array of `arena`; measures when pieces->base is NULL. */
+static void RN(place)(const cr_network *net, cr_arena *arena, cr_pieces *pieces)
+{
+    const size_t n_rows = arena->n_rows;
+    arena->layers = cr_piece(pieces, net->n_layers, sizeof(cr_buffers));
+    arena->first_task = cr_piece(pieces, net->n_layers + 1, sizeof(size_t));
+    for (size_t i = 0; i < net->n_layers; i++) {
+        const cr_record *r = &net->records[i];
+        cr_buffers b = {.ld = RN(padded)(r->n_out)};
+        const size_t n = cr_size_mul(n_rows, b.ld);
+        b.output = cr_piece(pieces, n, sizeof(REAL));
+        if (r->kind == CR_LAYER_DENSE && r->saves_input) {
+            b.pre = cr_piece(pieces, n, sizeof(REAL));
+        }
+        if (r->keeper == i) {
+            b.delta = cr_piece(pieces, n, sizeof(REAL));
+        }
+        if (r->kind == CR_LAYER_NORM || r->kind == CR_LAYER_BATCH_NORM) {
+            const size_t n_statistics = r->kind == CR_LAYER_NORM ? n_rows : r->n_out;
+            b.mean = cr_piece(pieces, n_statistics, sizeof(REAL));
+            b.inverse_std = cr_piece(pieces, n_statistics, sizeof(REAL));
+        }
+        if (pieces->base != NULL) {
+            arena->layers[i] = b;
+        }
+    }
+    arena->row_loss = cr_piece(pieces, n_rows, sizeof(double));
+    arena->norm_parts = cr_piece(pieces, net->sizes.n_parameters / RANGE + 1, sizeof(double));
+    arena->ld_x = RN(padded)(net->n_in);
+    arena->ld_target = RN(padded)(net->sizes.n_out);
+    arena->x = cr_piece(pieces, cr_size_mul(n_rows, arena->ld_x), sizeof(REAL));
+    arena->target = cr_piece(pieces, cr_size_mul(n_rows, arena->ld_target), sizeof(REAL));
+    arena->weight = cr_piece(pieces, n_rows, sizeof(REAL));
+    arena->labels = cr_piece(pieces, n_rows, sizeof(int32_t));
+    arena->slab_size = RN(slab_size)(net);
+    arena->scratch = cr_piece(pieces, arena->n_workers * CR_SCRATCH_MAX, sizeof(REAL));
+    arena->slab = cr_piece(pieces, cr_size_mul(arena->n_workers, arena->slab_size), sizeof(REAL));
+}
+
+cr_status RN(network_reserve)(cr_network *net, size_t n_rows)
+{
+    const size_t n_threads = cr_threads_for(net, n_rows, 3);
+    if (net->arena.block != NULL && n_rows <= net->arena.n_rows && n_threads <= net->arena.n_workers) {
+        return CR_OK;
+    }
+    cr_arena arena = {.n_rows = n_rows, .n_workers = n_threads};
+    if (arena.n_rows < net->arena.n_rows) {
+        arena.n_rows = net->arena.n_rows;
+    }
+    if (arena.n_workers < net->arena.n_workers) {
+        arena.n_workers = net->arena.n_workers;
+    }
+    cr_pieces pieces = {NULL, 0};
+    RN(place)(net, &arena, &pieces);
+    char *base;
+    arena.block = cr_block_alloc(pieces.used, &base);
+    if (arena.block == NULL) {
+        return CR_NO_MEMORY;
+    }
+    pieces = (cr_pieces){base, 0};
+    RN(place)(net, &arena, &pieces);
+    free(net->arena.block);
+    net->arena = arena;
+    net->last.valid = 0;
+    return CR_OK;
+}
+
+/* ---- a pass -------------------------------------------------------------------------------------------- */
+
+/* What the parameter tasks do with the gradients they make. */
+typedef enum RN(mode) {
+    RN(GRADIENTS_ONLY), /* leave them in the gradient array */
+    RN(FUSED_SGD),      /* update the weights in the epilogue of the product */
+    RN(FUSED_SLABS)     /* update each slab of weights while its gradient is in the cache */
+} RN(mode);
+
+/* One trip of a batch through the network: all that the tasks of a parallel region are told. */
+typedef struct RN(pass) {
+    cr_network *net;
+    const RN(kernels) *kernels;
+    size_t n_rows, n_threads, chunk; /* rows a task takes */
+
+    /* The batch. With `order` set the rows order[0 .. n_rows-1] of source are gathered into the arena first. */
+    const REAL *x;
+    size_t ld_x;
+    const REAL *target;
+    size_t ld_target;
+    const int32_t *labels;
+    const REAL *weight;
+    const int64_t *order;
+    const cr_rows *source;
+
+    int training;
+    uint64_t forward; /* keys the dropout masks */
+
+    /* What a task over rows does, in this order; each part may be empty. */
+    int gathers;
+    size_t forward_from, forward_to;   /* layers from .. to-1 */
+    REAL *y;                           /* receives the output; NULL: not wanted */
+    size_t ld_y;
+    int has_loss;
+    REAL loss_scale;
+    const REAL *dy;                    /* the gradient of the output; NULL: the loss has left it in place */
+    size_t ld_dy;
+    size_t backward_from, backward_to; /* layers from-1 down to `to` */
+    REAL *dx;                          /* receives the gradient of x; NULL: not wanted */
+    size_t ld_dx;
+
+    size_t column_layer; /* for tasks over columns: the batch norm */
+
+    RN(mode) mode;
+    cr_update update;
+} RN(pass);
+
+/* Rows a task takes when several threads share a batch: four tasks a thread, so that a helper that wakes late or is
+ * pushed aside costs little, but at least four register tiles, because each task transposes or packs the weights
+ * anew. */
+static size_t RN(rows_per_task)(const RN(kernels) *kernels, size_t n_rows, size_t n_threads)
+{
+    if (n_threads <= 1 || n_rows == 0) {
+        return n_rows;
+    }
+    const size_t tile = kernels->tile_rows;
+    const size_t share = (n_rows + n_threads - 1) / n_threads;
+    const size_t quarter = (share / 4 + tile - 1) / tile * tile;
+    const size_t rows = quarter > 4 * tile ? quarter : 4 * tile;
+    return rows < share ? rows : share;
+}
+
+/* Settle threads and chunks for n_rows; the arena must have room. */
+static void RN(pass_for)(RN(pass) *p, cr_network *net, size_t n_rows)
+{
+    p->net = net;
+    p->kernels = CURRENT();
+    p->n_rows = n_rows;
+    p->n_threads = cr_threads_for(net, n_rows, 3);
+    if (p->n_threads > net->arena.n_workers) {
+        p->n_threads = net->arena.n_workers;
+    }
+    p->chunk = RN(rows_per_task)(p->kernels, n_rows, p->n_threads);
+}
+
+/* Rows `row` and on of the input of layer i. */
+static const REAL *RN(input_rows)(const RN(pass) *p, size_t i, size_t row, size_t *ld)
+{
+    if (i == 0) {
+        *ld = p->ld_x;
+        return p->x + row * p->ld_x;
+    }
+    const cr_buffers *below = &p->net->arena.layers[i - 1];
+    *ld = below->ld;
+    return (const REAL *)below->output + row * below->ld;
+}
+
+static REAL *RN(scratch_of)(const RN(pass) *p, size_t worker)
+{
+    return (REAL *)p->net->arena.scratch + worker * CR_SCRATCH_MAX;
+}
+
+static void RN(copy_rows)(size_t n_rows, size_t n_cols, const REAL *a, size_t ld_a, REAL *out, size_t ld_out)
+{
+    for (size_t i = 0; i < n_rows; i++) {
+        memcpy(out + i * ld_out, a + i * ld_a, n_cols * sizeof(REAL));
+    }
+}

@@ -1,0 +1,37 @@
+/* portability.h - the few things C11 leaves to the compiler, said once. */
+#ifndef CR_PORTABILITY_H
+#define CR_PORTABILITY_H
+
+#if defined(_MSC_VER) && !defined(__clang__)
+#define CR_INLINE static __forceinline
+#define CR_ALIGN(n) __declspec(align(n)) /* stands before the type */
+#define CR_LIKELY(x) (x)
+#define CR_UNLIKELY(x) (x)
+#define CR_THREAD_LOCAL __declspec(thread)
+#define CR_PREFETCH(p) ((void)(p)) /* x86 targets use _mm_prefetch, which every compiler has */
+#else
+#define CR_INLINE static inline __attribute__((always_inline))
+#define CR_ALIGN(n) __attribute__((aligned(n)))
+#define CR_LIKELY(x) __builtin_expect(!!(x), 1)
+#define CR_UNLIKELY(x) __builtin_expect(!!(x), 0)
+#define CR_THREAD_LOCAL __thread
+#define CR_PREFETCH(p) __builtin_prefetch(p)
+#endif
+
+/* A hint to the core that the thread spins on a flag. */
+#if defined(_MSC_VER) && !defined(__clang__)
+#include <intrin.h>
+#if defined(_M_X64)
+#define CR_PAUSE() _mm_pause()
+#else
+#define CR_PAUSE() __yield()
+#endif
+#elif defined(__x86_64__) || defined(__i386__)
+#define CR_PAUSE() __builtin_ia32_pause()
+#elif defined(__aarch64__)
+#define CR_PAUSE() __asm__ volatile("yield")
+#else
+#define CR_PAUSE() ((void)0)
+#endif
+
+#endif

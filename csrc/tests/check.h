@@ -1,0 +1,29 @@
+/* check.h - the few lines of test framework: count, tell, and fail at the end. */
+#ifndef CR_CHECK_H
+#define CR_CHECK_H
+
+#include <stdio.h>
+
+static unsigned long cr_n_passed, cr_n_failed;
+
+/* CHECK(condition, format, ...): one test.  The message says what went wrong. */
+#define CHECK(condition, ...)                                                                     \
+    do {                                                                                          \
+        if (condition) {                                                                          \
+            cr_n_passed++;                                                                        \
+        } else {                                                                                  \
+            cr_n_failed++;                                                                        \
+            printf("%s:%d: ", __FILE__, __LINE__);                                                \
+            printf(__VA_ARGS__);                                                                  \
+            printf("\n");                                                                         \
+        }                                                                                         \
+    } while (0)
+
+/* For the end of main: the summary, and the exit status.  A run that checked nothing has failed. */
+static inline int cr_check_summary(void)
+{
+    printf("%lu passed, %lu failed\n", cr_n_passed, cr_n_failed);
+    return cr_n_failed != 0 || cr_n_passed == 0;
+}
+
+#endif
