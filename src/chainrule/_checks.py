@@ -1,0 +1,110 @@
+"""Checks of settings, in one voice: name the argument, what was expected, what came."""
+
+import math
+import operator
+import os
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+
+def choose(name: Any, names: Iterable[str], what: str) -> str:
+    """Return `name` if it is one of `names`; else a ValueError with the nearest of them.
+
+    Raises
+    ------
+    TypeError
+        If `name` is not a string.
+    ValueError
+        If it is not in `names`.
+    """
+    names = list(names)
+    if not isinstance(name, str):
+        raise TypeError(f"{what} must be one of {', '.join(names)}, got {name!r}")
+    if name in names:
+        return name
+    import difflib  # here: it takes a millisecond to load, and is for mistakes only
+
+    near = difflib.get_close_matches(name.lower().replace("-", "_").replace(" ", "_"), names, n=1, cutoff=0.5)
+    hint = f"did you mean {near[0]!r}? " if near else ""
+    raise ValueError(f"{what} {name!r} is unknown; {hint}choices: {', '.join(names)}")
+
+
+def number(
+    value: Any,
+    what: str,
+    *,
+    at_least: float | None = None,
+    above: float | None = None,
+    at_most: float | None = None,
+    below: float | None = None,
+) -> float:
+    """Return `value` as a finite float within the bounds; TypeError or ValueError otherwise."""
+    wanted = [
+        f"{sign} {bound:g}"
+        for sign, bound in ((">=", at_least), (">", above), ("<=", at_most), ("<", below))
+        if bound is not None
+    ]
+    expected = " and ".join(["a finite number", *wanted])
+    if isinstance(value, (bool, np.bool_, str, bytes, complex)):
+        raise TypeError(f"{what} must be {expected}, got {value!r}")
+    try:
+        result = float(value)
+    except (TypeError, ValueError):
+        raise TypeError(f"{what} must be {expected}, got {value!r}") from None
+    if (
+        not math.isfinite(result)
+        or (at_least is not None and result < at_least)
+        or (above is not None and result <= above)
+        or (at_most is not None and result > at_most)
+        or (below is not None and result >= below)
+    ):
+        raise ValueError(f"{what} must be {expected}, got {value!r}")
+    return result
+
+
+def integer(value: Any, what: str, *, at_least: int, at_most: int | None = None) -> int:
+    """Return `value` as an int within the bounds; TypeError or ValueError otherwise."""
+    expected = f"an integer >= {at_least}" + (f" and <= {at_most}" if at_most is not None else "")
+    if isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{what} must be {expected}, got {value!r}")
+    try:
+        result = operator.index(value)
+    except TypeError:
+        raise TypeError(f"{what} must be {expected}, got {value!r}") from None
+    if result < at_least or (at_most is not None and result > at_most):
+        raise ValueError(f"{what} must be {expected}, got {value!r}")
+    return result
+
+
+def flag(value: Any, what: str) -> bool:
+    """Return `value` as a bool; TypeError for anything else."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{what} must be True or False, got {value!r}")
+    return bool(value)
+
+
+def seed(value: Any) -> int:
+    """Return `value` as a seed in [0, 2**64): an integer, None (fresh), or a generator to draw from."""
+    if value is None:
+        return int.from_bytes(os.urandom(8), "little")
+    if isinstance(value, np.random.SeedSequence):
+        return int(value.generate_state(1, np.uint64)[0])
+    if isinstance(value, np.random.Generator):
+        return int(value.integers(0, 2**63))
+    if isinstance(value, np.random.RandomState):
+        return int(value.randint(0, 2**31 - 1))
+    return integer(value, "seed", at_least=0, at_most=2**64 - 1)
+
+
+def real_dtype(value: Any) -> np.dtype[Any]:
+    """Return `value` as one of the two dtypes a network can have."""
+    try:
+        wanted = np.dtype(value)
+    except TypeError:
+        wanted = None
+    for dtype in (np.dtype(np.float32), np.dtype(np.float64)):
+        if value is not None and wanted == dtype:
+            return dtype
+    raise ValueError(f"dtype must be float32 or float64, got {value!r}")

@@ -1,0 +1,255 @@
+"""Types of the compiled binding. Private: use `chainrule.kernels` and `chainrule.Sequential`.
+
+Rules of every function here
+----------------------------
+- The array arguments of one call have the same dtype, float32 or float64, native and aligned; TypeError if not.
+- A matrix is 2-D, its rows hold adjacent elements and do not overlap (any distance between rows; strides over a
+  dimension of 0 or 1 do not matter). A vector is 1-D and contiguous. Outputs are writeable. ValueError if not.
+- Shapes are compared; a mismatch is a ValueError that names the argument, the expected and the given shape.
+- Outputs are written in place and must not overlap inputs, except where the comment says so; that is not checked.
+- Turning whatever a user gave into such arrays is the callers' work (`chainrule._arrays`).
+- A kind or setting that C refuses is a ValueError, lack of memory a MemoryError.
+- The interpreter lock is released when the work is worth it.
+"""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ._specs import LayerSpec as LayerSpec
+from ._specs import LossOptions as LossOptions
+from ._specs import OptimizerSpec as OptimizerSpec
+
+Array = npt.NDArray[Any]
+
+# Kind tables, read from the C library: name -> number, in the order of chainrule.h.
+ACTIVATIONS: dict[str, int]
+FUNCTIONS: dict[str, int]  # exp, log, expm1, log1p, erf
+LOSSES: dict[str, int]
+LAYERS: dict[str, int]  # dense, activation, dropout, layer_norm, batch_norm
+OPTIMIZERS: dict[str, int]  # sgd, adam, adamw, rmsprop, adagrad
+PURPOSES: dict[str, int]  # init, shuffle, dropout, user: the streams of the random generator
+
+VERSION: str
+
+# -- the processor --
+# Importing the module reads CHAINRULE_ISA (ImportError if it cannot be had) and CHAINRULE_NUM_THREADS (RuntimeWarning
+# if it is no positive integer), else the first number of OMP_NUM_THREADS.
+
+def isa() -> str: ...
+def isas_built() -> list[str]: ...  # slowest first
+def isas_supported() -> list[str]: ...  # those of them this processor can run
+def set_isa(name: str) -> None: ...  # ValueError listing the choices; call before other threads use the library
+def compiler() -> str: ...
+def cpu_count() -> int: ...  # by affinity and cgroup quota
+def set_num_threads(n: int) -> None: ...  # upper bound for later calls; 0: the default, environment included
+def get_num_threads() -> int: ...
+
+# -- facts about kinds --
+
+def activation_saves_input(kind: int) -> bool: ...  # the derivative needs x, not y
+def activation_by_row(kind: int) -> bool: ...  # softmax, log_softmax
+def activation_default_alpha(kind: int) -> float: ...
+def loss_takes_labels(kind: int) -> bool: ...  # cross_entropy, softmax_cross_entropy
+def optimizer_n_states(optimizer: OptimizerSpec) -> int: ...  # 0, 1 or 2
+
+# -- kernels: contracts in csrc/chainrule_kernels.inc.h --
+
+# out (n_rows, n_out) = activation(x weight + bias); pre, if given, receives x weight + bias.
+def dense_forward(
+    x: Array, weight: Array, bias: Array | None, activation: int, alpha: float, pre: Array | None, out: Array
+) -> None: ...
+
+# out (n_rows, n_in) = (dz weight^T) * f'(saved), f elementwise; saved None for identity. out may be saved.
+def dense_backward_input(
+    dz: Array, weight: Array, activation: int, alpha: float, saved: Array | None, out: Array
+) -> None: ...
+
+# out_weight = x^T dz; out_bias = column sums of dz.
+def dense_backward_weight(x: Array, dz: Array, out_weight: Array, out_bias: Array | None) -> None: ...
+
+# Matrices, row by row for the by-row kinds. out may be x.
+def activation(kind: int, alpha: float, x: Array, out: Array) -> None: ...
+
+# out = dy * f'(saved), or the Jacobian applied; saved is x or y (activation_saves_input), None for identity only.
+# out may be dy or saved.
+def activation_backward(kind: int, alpha: float, dy: Array, saved: Array | None, out: Array) -> None: ...
+
+# Vectors. out may be x.
+def function(kind: int, x: Array, out: Array) -> None: ...
+
+# target: (n_rows, n_out) reals or (n_rows,) int32 labels. grad, if given, receives the gradient and may be prediction.
+# ValueError naming the element for a label out of range or a NaN target. Weights are not looked at.
+def loss(
+    kind: int,
+    options: LossOptions,
+    mean: bool,
+    prediction: Array,
+    target: Array,
+    weight: Array | None,
+    grad: Array | None,
+) -> float: ...
+
+# Vectors; step counts from 1. ValueError if a state that the optimizer keeps is None.
+def optimizer_update(
+    optimizer: OptimizerSpec,
+    step: int,
+    learning_rate: float,
+    param: Array,
+    grad: Array,
+    state_0: Array | None,
+    state_1: Array | None,
+) -> None: ...
+
+# The mask of (seed, layer, forward) from batch position first_row on. out may be x.
+def dropout(rate: float, seed: int, layer: int, forward: int, first_row: int, x: Array, out: Array) -> None: ...
+
+# mean and inverse_std, (n_rows,), are written for the backward. out may be x if no backward follows.
+def layer_norm_forward(
+    x: Array, gamma: Array, beta: Array, epsilon: float, mean: Array, inverse_std: Array, out: Array
+) -> None: ...
+
+# dgamma and dbeta are written, and dx unless None; dx may be dy.
+def layer_norm_backward(
+    x: Array,
+    gamma: Array,
+    mean: Array,
+    inverse_std: Array,
+    dy: Array,
+    dgamma: Array,
+    dbeta: Array,
+    dx: Array | None,
+) -> None: ...
+
+# Vectors are (n_cols,). training: by the batch's statistics, which are folded into the running ones; else by these.
+def batch_norm_forward(
+    training: bool,
+    x: Array,
+    gamma: Array,
+    beta: Array,
+    epsilon: float,
+    momentum: float,
+    running_mean: Array,
+    running_variance: Array,
+    mean: Array,
+    inverse_std: Array,
+    out: Array,
+) -> None: ...
+def batch_norm_backward(
+    training: bool,
+    x: Array,
+    gamma: Array,
+    mean: Array,
+    inverse_std: Array,
+    dy: Array,
+    dgamma: Array,
+    dbeta: Array,
+    dx: Array | None,
+) -> None: ...
+def sum_squares(x: Array) -> float: ...  # vector; in double, fixed order
+def count_not_finite(x: Array) -> int: ...  # vector
+
+# -- random numbers: `out`, a vector, is filled with elements first_index, first_index + 1, ... of the stream --
+
+def random_u32(
+    seed: int, purpose: int, stream: int, epoch: int, first_index: int, out: npt.NDArray[np.uint32]
+) -> None: ...
+def random_uniform(
+    seed: int, purpose: int, stream: int, epoch: int, first_index: int, out: npt.NDArray[np.float64]
+) -> None: ...  # [0, 1)
+def random_normal(
+    seed: int, purpose: int, stream: int, epoch: int, first_index: int, out: npt.NDArray[np.float64]
+) -> None: ...
+def random_permutation(seed: int, epoch: int, out: npt.NDArray[np.int64]) -> None: ...
+
+# -- networks --
+
+# (n_parameters, n_running, n_out); ValueError if the description is not sound.
+def measure(n_in: int, layers: list[LayerSpec]) -> tuple[int, int, int]: ...
+
+class Network:
+    """A cr_network over the caller's flat arrays, which it keeps alive and whose dtype is its own.
+
+    `predict` may run in several threads at once. Every other method that computes or changes something raises
+    RuntimeError ("this model is already training in another thread") while another thread is inside one.
+
+    Parameters
+    ----------
+    parameters, gradients : vector of n_parameters elements (see `measure`)
+    running : vector of n_running elements, or None if that is 0
+    seed : int
+        In [0, 2**64); keys the dropout masks.
+    """
+
+    def __init__(
+        self,
+        n_in: int,
+        layers: list[LayerSpec],
+        parameters: Array,
+        gradients: Array,
+        running: Array | None,
+        seed: int,
+    ) -> None: ...
+    @property
+    def n_in(self) -> int: ...
+    @property
+    def n_out(self) -> int: ...
+    def set_loss(self, kind: int, options: LossOptions) -> None: ...
+    # optimizer_n_states vectors like parameters, zero or as saved; kept alive and written in place.
+    def set_optimizer(self, optimizer: OptimizerSpec, state_0: Array | None, state_1: Array | None) -> None: ...
+    @property
+    def steps(self) -> int: ...
+    @property
+    def forwards(self) -> int: ...
+    def set_counters(self, steps: int, forwards: int) -> None: ...
+    # Make room for batches of up to n_rows; calls on such batches allocate nothing.
+    def reserve(self, n_rows: int) -> None: ...
+    # out (n_rows, n_out) = network(x), as at inference.
+    def predict(self, x: Array, out: Array) -> None: ...
+    # As predict, keeping what backward needs; x itself is borrowed until the next forward or training call.
+    def forward(self, x: Array, training: bool, out: Array) -> None: ...
+    # dy (n_rows, n_out) of the last forward; gradients are written without penalties, and out (n_rows, n_in) unless
+    # None. ValueError if no forward of that many rows came before.
+    def backward(self, dy: Array, out: Array | None) -> None: ...
+    # RuntimeError without an optimizer.
+    def update(self, learning_rate: float) -> None: ...
+    def penalty(self) -> float: ...
+
+    # Below, y is (n_rows, n_out) of the network's dtype, or (n_rows,) of it if n_out is 1, or, for a loss that takes
+    # labels, (n_rows,) int32 or int64. weight is (n_rows,), finite and >= 0. RuntimeError without a loss (or, to
+    # train, an optimizer); ValueError for a label out of range or a NaN target, before anything changes.
+
+    # The loss before the update, penalties included.
+    def train_step(self, x: Array, y: Array, weight: Array | None, learning_rate: float) -> float: ...
+    # The loss as at inference; outputs go to prediction (n_rows, n_out) unless it is None.
+    def evaluate(self, x: Array, y: Array, weight: Array | None, prediction: Array | None) -> float: ...
+    # Steps first_step .. of one epoch, until it ends, `seconds` have passed, or a loss is not finite. Batch b is rows
+    # order[b * batch_size ...]; learning_rate holds one number or one a step, step_loss has room for one a step.
+    # Returns the step to go on with: the number of batches when the epoch is done.
+    def fit(
+        self,
+        x: Array,
+        y: Array,
+        weight: Array | None,
+        order: npt.NDArray[np.int64] | None,
+        batch_size: int,
+        learning_rate: npt.NDArray[np.float64],
+        first_step: int,
+        seconds: float,
+        step_loss: npt.NDArray[np.float64],
+    ) -> int: ...
+
+class Model:
+    """Base of `Sequential`: the two calls whose overhead matters, with the shortest way to C.
+
+    `_network` is a Network or None, `_learning_rate` a float (NaN, as at first, when the subclass must decide).
+    Calls whose arguments are not plain arrays of the network's dtype and shape, or that come before there is a network
+    with loss and optimizer, go to `_call_slow(x, out)` and `_train_step_slow(x, y, sample_weight)` of the subclass,
+    which convert, check and raise. `out` that overlaps x or the parameters goes there as well.
+    """
+
+    _network: Network | None
+    _learning_rate: float
+    def __call__(self, x: npt.ArrayLike, *, out: Array | None = None) -> Array: ...
+    def train_step(self, x: npt.ArrayLike, y: npt.ArrayLike, sample_weight: npt.ArrayLike | None = None) -> float: ...

@@ -1,0 +1,129 @@
+"""The door of a model: arrays from users become arrays that C reads, or an error that says what is wrong."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from . import _arrays
+from .losses import Loss, UserLoss
+
+Array = npt.NDArray[Any]
+
+
+def matrix(values: Any, dtype: np.dtype[Any], n_cols: int | None, what: str = "x") -> Array:
+    """Return `values` as (n_rows, n_cols) of this dtype, rows of adjacent elements; a view if that will do.
+
+    Parameters
+    ----------
+    n_cols : int or None
+        Features wanted; None takes any number but 0.
+
+    Raises
+    ------
+    TypeError
+        If the values are not real numbers.
+    ValueError
+        If the shape is another.
+    """
+    array = _arrays.real(what, values)
+    if array.ndim != 2:
+        wanted = "n_features" if n_cols is None else n_cols
+        hint = ""
+        if array.ndim == 1:
+            one_column = n_cols == 1 and array.shape[0] != 1
+            hint = f"; {what}.reshape({'-1, 1' if one_column else '1, -1'}) makes " + (
+                "one column of it" if one_column else "one row of it"
+            )
+        raise ValueError(f"{what} must have shape (n_rows, {wanted}), got {array.shape}{hint}")
+    if n_cols is None and array.shape[1] == 0:
+        raise ValueError(f"{what} must have at least one feature, got shape {array.shape}")
+    if n_cols is not None and array.shape[1] != n_cols:
+        raise ValueError(f"{what} has {array.shape[1]} features, the model was built for {n_cols}")
+    return _arrays.readable(array, dtype)
+
+
+def target(
+    loss: Loss | UserLoss, y: Any, n_rows: int, n_out: int, dtype: np.dtype[Any], what: str = "y"
+) -> Array:
+    """Return `y` as the loss reads it: int32 labels (n_rows,), or (n_rows, n_out) of the model's dtype.
+
+    A user's loss gets `y` as it is; only the number of rows is checked.
+
+    Raises
+    ------
+    TypeError
+        If `y` does not hold numbers, or holds labels that are not integers.
+    ValueError
+        If its shape does not fit (nothing is ever broadcast), a label is out of range, or a value is NaN.
+    """
+    array = np.asarray(y)
+    if array.ndim == 0 or len(array) != n_rows:
+        got = f"{len(array)} rows" if array.ndim else "no rows"
+        raise ValueError(f"{what} has {got}, x has {n_rows}")
+    if isinstance(loss, UserLoss):
+        return array
+    if (
+        loss.takes_labels
+        and n_out > 1
+        and array.dtype.kind == "f"
+        and array.shape in ((n_rows,), (n_rows, 1))
+    ):
+        raise TypeError(
+            f"{what} holds {array.dtype} numbers, class labels must be integers;"
+            f" {what}.astype(int) makes them so"
+        )
+    result = _arrays.targets(what, array, n_rows, n_out, dtype, loss.takes_labels)
+    if result.dtype == dtype:
+        _arrays.check_target_values(what, loss.name, result)
+    return result
+
+
+def sample_weight(
+    values: Any, n_rows: int, dtype: np.dtype[Any], what: str = "sample_weight"
+) -> Array | None:
+    """Return sample weights as (n_rows,) of this dtype, or None for none.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If they are not one finite number >= 0 a row, some of them positive.
+    """
+    if values is None:
+        return None
+    weight = _arrays.sample_weights(what, values, n_rows, dtype)
+    if n_rows and not weight.any():
+        raise ValueError(f"{what} must not be all 0")
+    return weight
+
+
+def class_weight(setting: Any, y: Any, n_out: int) -> npt.NDArray[np.float64]:
+    """Return one weight a row, (n_rows,), from the class of each row.
+
+    Parameters
+    ----------
+    setting : dict or "balanced"
+        class -> weight, 1 for classes not named; or n_rows / (n_classes * rows of the class).
+    y : array_like
+        Labels (n_rows,) or (n_rows, 1), or targets (n_rows, n_out) whose largest column is the class.
+    """
+    array = np.asarray(y)
+    if array.ndim == 2 and array.shape[1] > 1:
+        array = np.argmax(array, axis=1)
+    array = array.reshape(-1)
+    classes, index, counts = np.unique(array, return_inverse=True, return_counts=True)
+    if isinstance(setting, str) and setting == "balanced":
+        return (len(array) / (len(classes) * counts))[index.reshape(-1)]
+    if not isinstance(setting, Mapping):
+        raise TypeError(f"class_weight must be a dict class -> weight or 'balanced', got {setting!r}")
+    known = {*classes.tolist(), *range(n_out)}
+    for key in setting:
+        if key not in known:
+            raise ValueError(
+                f"class_weight has the class {key!r}, y has {', '.join(map(str, classes.tolist()))}"
+            )
+    weights = np.array([float(setting.get(name, 1.0)) for name in classes.tolist()])
+    if not np.isfinite(weights).all() or (weights < 0).any():
+        raise ValueError(f"class_weight must hold finite numbers >= 0, got {dict(setting)}")
+    return weights[index.reshape(-1)]

@@ -1,0 +1,78 @@
+"""Settings as data: an object of ours <-> a dict that JSON can hold.
+
+A class lists the arguments of its constructor in `_settings`; each is kept in an attribute of the same name.
+`describe` reads them, `rebuild` calls the constructor, whose checks therefore also guard what comes from a
+file.
+"""
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from ._checks import choose
+
+
+class Described:
+    """Base of the classes that can be written to a file."""
+
+    _settings: ClassVar[tuple[str, ...]] = ()
+
+    def __repr__(self) -> str:
+        import inspect  # here: slow to load
+
+        parts = []
+        for name, parameter in inspect.signature(type(self).__init__).parameters.items():
+            if name in self._settings:
+                value = _plain(getattr(self, name))
+                if parameter.default is parameter.empty:
+                    parts.append(repr(value))
+                elif repr(value) != repr(parameter.default):
+                    parts.append(f"{name}={value!r}")
+        return f"{type(self).__name__}({', '.join(parts)})"
+
+
+def _plain(value: Any) -> Any:
+    return getattr(value, "setting", value)
+
+
+def describe(thing: Described) -> dict[str, Any]:
+    """Return {"type": class name, setting: value, ...}; values are such as JSON has.
+
+    What `rebuild` does not find again takes its default.
+
+    Raises
+    ------
+    TypeError
+        If the object or a setting of it is code or an array that a file cannot hold.
+    """
+    if not isinstance(thing, Described):
+        raise TypeError(f"{thing!r} is not one of chainrule's own and cannot be written to a file")
+    result: dict[str, Any] = {"type": type(thing).__name__}
+    for name in thing._settings:
+        value = _plain(getattr(thing, name))
+        if isinstance(value, Described):
+            value = describe(value)
+        elif isinstance(value, tuple):
+            value = list(value)
+        elif not (value is None or isinstance(value, (bool, int, float, str))):
+            raise TypeError(f"{name}={value!r} of {type(thing).__name__} cannot be written to a file")
+        result[name] = value
+    return result
+
+
+def rebuild(description: Any, classes: Mapping[str, type[Described]], what: str) -> Any:
+    """Make the object that `describe` read; ValueError or TypeError if the description is not sound.
+
+    Parameters
+    ----------
+    classes : mapping of str to type
+        The classes that may occur, here and nested; nothing else is ever called.
+    """
+    if not isinstance(description, dict) or "type" not in description:
+        raise ValueError(f"{what} must be a dict with a type, got {description!r}")
+    kind = classes[choose(description["type"], classes, f"type of {what}")]
+    settings = {name: value for name, value in description.items() if name != "type"}
+    for name, value in settings.items():
+        choose(name, kind._settings, f"setting of {kind.__name__}")
+        if isinstance(value, dict):
+            settings[name] = rebuild(value, classes, f"{name} of {what}")
+    return kind(**settings)

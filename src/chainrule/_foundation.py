@@ -1,0 +1,268 @@
+"""What a model stands on: its arrays, its engine, and the rule that one writer at a time has them.
+
+A model of native layers has all parameters in one flat array and a `_core.Network` over it; a model with
+Python layers has a `LayerByLayer`, and each layer its own arrays. `Sequential` adds what users do with it.
+"""
+
+import math
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from . import _core, losses, metrics, optimizers
+from ._checks import integer, real_dtype
+from ._checks import seed as as_seed
+from .callbacks import History
+from .layers import Layer, NativeLayer, aligned, is_native
+from .layerwise import LayerByLayer
+
+Array = npt.NDArray[Any]
+
+
+class Foundation(_core.Model):
+    """Building, binding a loss and an optimizer, weights in and out; `Sequential` has the documentation."""
+
+    def __init__(self, layers: Sequence[Layer], *, seed: Any = 0, dtype: Any = "float32") -> None:
+        if isinstance(layers, (Layer, str)) or not isinstance(layers, Sequence):
+            raise TypeError(f"layers must be a list of layers, got {layers!r}")
+        if not layers:
+            raise ValueError("layers must hold at least one layer, got none")
+        for layer in layers:
+            if not isinstance(layer, Layer):
+                raise TypeError(f"layers must hold chainrule layers, got {layer!r}")
+        self.seed = as_seed(seed)
+        self.dtype: np.dtype[Any] = real_dtype(dtype)
+        for i, layer in enumerate(layers):
+            try:
+                layer._claim(self)
+            except ValueError:
+                for claimed in layers[:i]:
+                    claimed._owner = None
+                raise
+        self.layers: list[Layer] = list(layers)
+        self.optimizer: optimizers.Optimizer | None = None
+        self.loss: losses.Loss | losses.UserLoss | None = None
+        self.metrics: list[metrics.Metric] = []
+        self.history: History | None = None
+        self.stop_training = False
+        self._training = threading.Lock()
+        self._forget_build()
+
+    # -- building --
+
+    def _forget_build(self) -> None:
+        self._network = None
+        self._learning_rate = math.nan
+        self._engine: _core.Network | LayerByLayer | None = None
+        self._widths: list[int] = []
+        self._flat: Array | None = None
+        self._flat_gradient: Array | None = None
+        self._running = np.empty(0, self.dtype)
+        self._states: list[Array] = []
+        self._forward_shape: tuple[int, int] | None = None
+        for layer in self.layers:
+            if isinstance(layer, NativeLayer):
+                layer._built = False
+                layer.parameters, layer.gradients = [], []
+
+    @property
+    def built(self) -> bool:
+        """Whether the weights exist."""
+        return self._engine is not None
+
+    @property
+    def n_in(self) -> int | None:
+        """Number of input features, or None before the model is built."""
+        return self._widths[0] if self._widths else None
+
+    @property
+    def n_out(self) -> int | None:
+        """Number of outputs, or None before the model is built."""
+        return self._widths[-1] if self._widths else None
+
+    def build(self, n_in: int) -> None:
+        """Make the weights for inputs of `n_in` features; `fit` does it from its data.
+
+        Raises
+        ------
+        ValueError
+            If the model was built for another number. For the same one nothing happens.
+        """
+        n_in = integer(n_in, "n_in", at_least=1)
+        if self.built:
+            if n_in != self.n_in:
+                raise ValueError(f"n_in is {n_in}, the model was built for {self.n_in}")
+            return
+        try:
+            if all(is_native(layer) for layer in self.layers):
+                self._build_native(n_in)
+            else:
+                engine = LayerByLayer(self.layers, n_in, self.dtype, self.seed)
+                self._widths, self._engine = engine._widths, engine
+            if self.loss is not None:
+                self._bind()
+        except BaseException:
+            self._forget_build()
+            raise
+
+    def _build_native(self, n_in: int) -> None:
+        layers: list[NativeLayer] = self.layers  # type: ignore[assignment]
+        specs = [layer.core_spec() for layer in layers]
+        n_parameters, n_running, _ = _core.measure(n_in, specs)
+        values, gradients = aligned(n_parameters, self.dtype), aligned(n_parameters, self.dtype)
+        running = aligned(n_running, self.dtype)
+        widths, first, first_running, n_arrays = [n_in], 0, 0, 0
+        for index, (layer, spec) in enumerate(zip(layers, specs, strict=True)):
+            size, size_running, n_out = _core.measure(widths[-1], [spec])
+            layer._attach(
+                widths[-1], self.dtype, self.seed, index, values[first : first + size],
+                gradients[first : first + size], running[first_running : first_running + size_running],
+            )  # fmt: skip
+            layer._initialize(n_arrays)
+            widths.append(n_out)
+            first, first_running, n_arrays = (
+                first + size,
+                first_running + size_running,
+                n_arrays + len(layer.parameters),
+            )
+        self._network = self._engine = _core.Network(n_in, specs, values, gradients, running, self.seed)
+        self._widths, self._flat, self._flat_gradient, self._running = widths, values, gradients, running
+
+    def _bind(self) -> None:
+        """Give loss and optimizer to the engine, with fresh state."""
+        assert self.optimizer is not None and self._engine is not None
+        spec = self.optimizer.core_spec()
+        n_states = _core.optimizer_n_states(spec)
+        if isinstance(self._engine, LayerByLayer):
+            n, dtype = self._engine.n_parameters, self._engine.update_dtype
+        else:
+            assert self._flat is not None
+            n, dtype = self._flat.size, self.dtype
+            if isinstance(self.loss, losses.Loss):
+                self._engine.set_loss(self.loss.kind, self.loss.core_options())
+        self._states = [aligned(n, dtype) for _ in range(n_states)]
+        self._engine.set_optimizer(spec, *[*self._states, None, None][:2])
+        self._engine.set_counters(0, self._engine.forwards)
+        self._learning_rate_changed()
+
+    def _learning_rate_changed(self) -> None:
+        """Let `train_step` go straight to C if all it needs is a constant rate; NaN sends it to Python."""
+        direct = (
+            self._network is not None
+            and isinstance(self.loss, losses.Loss)
+            and self.optimizer is not None
+            and self.optimizer.schedule.constant
+            and not self._training.locked()
+        )
+        self._learning_rate = (
+            self.optimizer.schedule(0) if direct and self.optimizer is not None else math.nan
+        )
+
+    @contextmanager
+    def _exclusive(self, what: str) -> Iterator[None]:
+        """Hold the model for one writer; RuntimeError if it has one."""
+        if not self._training.acquire(blocking=False):
+            raise RuntimeError(
+                f"{what}: this model is already training, in another thread or around this call"
+            )
+        self._learning_rate = math.nan
+        try:
+            yield
+        finally:
+            self._training.release()
+            self._learning_rate_changed()
+
+    def _keep_statistics(self) -> Callable[[], None]:
+        """Return a function that puts running statistics and counters back to what they are now."""
+        engine = self._engine
+        assert engine is not None
+        views = engine.running() if isinstance(engine, LayerByLayer) else [self._running]
+        before = [view.copy() for view in views]
+        steps, forwards = engine.steps, engine.forwards
+
+        def put_back() -> None:
+            for view, values in zip(views, before, strict=True):
+                view[...] = values
+            engine.set_counters(steps, forwards)
+
+        return put_back
+
+    @contextmanager
+    def _undo_statistics(self) -> Iterator[None]:
+        """If code of the user raises during a pass, leave no trace of the pass."""
+        put_back = self._keep_statistics()
+        try:
+            yield
+        except BaseException:
+            put_back()
+            raise
+
+    # -- parameters --
+
+    def _all_parameters(self) -> list[Array]:
+        return [array for layer in self.layers for array in layer.parameters]
+
+    @property
+    def parameters(self) -> Array:
+        """All parameters in one flat array, a view: writing to it changes the model.
+
+        A model with Python layers, which keep their own arrays, gives a read-only copy.
+        """
+        return self._flat_view(self._flat, "parameters")
+
+    @property
+    def gradients(self) -> Array:
+        """The gradients of the last `backward`, laid out as `parameters`; unspecified after `train_step`."""
+        return self._flat_view(self._flat_gradient, "gradients")
+
+    def _flat_view(self, view: Array | None, what: str) -> Array:
+        if not self.built:
+            raise RuntimeError(f"{what}: the model has none before it is built; call build(n_in) first")
+        if view is not None:
+            return view
+        assert isinstance(self._engine, LayerByLayer)
+        arrays = [array for _, array in self._engine.parameters()] if what == "parameters" else [
+            *self._engine.gradients()
+        ]  # fmt: skip
+        flat = self._engine.flat(arrays)
+        flat.flags.writeable = False
+        return flat
+
+    def _weight_views(self, what: str) -> list[tuple[str, Array]]:
+        """Names and arrays in the order of `get_weights`."""
+        if not self.built:
+            raise RuntimeError(f"{what}: the model has no weights before it is built; call build(n_in) first")
+        views: list[tuple[str, Array]] = []
+        for index, layer in enumerate(self.layers):
+            running = layer._running() if isinstance(layer, NativeLayer) else []
+            for i, array in enumerate([*layer.parameters, *running]):
+                views.append(
+                    (f"weights[{len(views)}] (array {i} of layer {index}, {type(layer).__name__})", array)
+                )
+        return views
+
+    def get_weights(self) -> list[Array]:
+        """Return copies of the weights, by layer: weight, bias; gamma, beta, running mean and variance."""
+        return [array.copy() for _, array in self._weight_views("get_weights")]
+
+    def set_weights(self, weights: Sequence[npt.ArrayLike]) -> None:
+        """Copy weights in, in the order of `get_weights`; ValueError and no change if a shape differs."""
+        views = self._weight_views("set_weights")
+        if len(weights) != len(views):
+            raise ValueError(f"weights must hold {len(views)} arrays, got {len(weights)}")
+        arrays = [np.asarray(values) for values in weights]
+        for array, (name, view) in zip(arrays, views, strict=True):
+            if array.dtype.kind not in "biuf":
+                raise TypeError(f"{name} must hold real numbers, got dtype {array.dtype}")
+            if array.shape != view.shape:
+                raise ValueError(f"{name} must have shape {view.shape}, got {array.shape}")
+        # Converted first, so that a value that does not convert leaves the model as it was.
+        converted = [
+            np.array(array, dtype=view.dtype) for array, (_, view) in zip(arrays, views, strict=True)
+        ]
+        for array, (_, view) in zip(converted, views, strict=True):
+            view[...] = array

@@ -1,0 +1,200 @@
+"""The Python twin of `_core.Network`, for models that hold a layer written in Python.
+
+Layers run one after the other; native ones on the same kernels as the native network, in the same order, so
+that both ways give the same bits. Reading this file is the shortest way to see what csrc/network/ does.
+"""
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from . import _core
+from ._checks import integer
+from .layers import Dense, Dropout, Layer, NativeLayer
+from .losses import accepts
+
+Array = npt.NDArray[Any]
+
+# The global norm of the gradient is summed over ranges of so many parameters, as in csrc/network/plan.inc.h.
+_NORM_RANGE = 65536
+
+
+class LayerByLayer:
+    """Forward, backward and update through a list of layers, which it builds.
+
+    Not for several threads at once: Python layers keep what their backward needs, also in `predict`.
+    """
+
+    def __init__(self, layers: list[Layer], n_in: int, dtype: np.dtype[Any], seed: int) -> None:
+        self.layers, self.n_in, self.dtype = layers, n_in, dtype
+        self.steps = self._forwards = 0
+        self._training = [
+            isinstance(layer, NativeLayer) or accepts(layer.forward, "training") for layer in layers
+        ]
+        self._widths = [n_in]
+        n_parameters = 0
+        for index, layer in enumerate(layers):
+            if isinstance(layer, NativeLayer):
+                n_out = layer._build(self._widths[-1], seed, dtype, index, n_parameters)
+            else:
+                layer.dtype = dtype
+                n_out = integer(
+                    layer.build(self._widths[-1]), f"what build of {self._name(index)} returns", at_least=1
+                )
+            self._widths.append(n_out)
+            n_parameters += len(layer.parameters)
+        self.n_out = self._widths[-1]
+        self._penalties = {
+            index: _core.Network(layer.n_in, [layer.core_spec()], layer._flat, layer._flat_gradient, None, 0)
+            for index, layer in enumerate(layers)
+            if isinstance(layer, Dense) and (layer.l1 or layer.l2)
+        }
+        arrays = [array for _, array in self.parameters()]
+        # A user's float64 arrays in a float32 model are updated in float64.
+        self.update_dtype = np.result_type(dtype, *arrays)
+        self.n_parameters = sum(array.size for array in arrays)
+        self._optimizer: _core.OptimizerSpec | None = None
+        self._states: list[Array | None] = [None, None]
+
+    def _name(self, index: int) -> str:
+        return f"layer {index} ({type(self.layers[index]).__name__})"
+
+    # -- what a network counts and keeps --
+
+    @property
+    def forwards(self) -> int:
+        """Training forwards made; keys the dropout masks."""
+        return self._forwards
+
+    def set_counters(self, steps: int, forwards: int) -> None:
+        """Continue a saved run."""
+        self.steps, self._forwards = steps, forwards
+
+    def parameters(self) -> Iterator[tuple[int, Array]]:
+        """Yield (layer index, parameter array) in order, each checked."""
+        for index, layer in enumerate(self.layers):
+            for i, array in enumerate(layer.parameters):
+                if not isinstance(array, np.ndarray) or array.dtype not in (np.float32, np.float64):
+                    kind = array.dtype if isinstance(array, np.ndarray) else type(array).__name__
+                    raise TypeError(
+                        f"parameters[{i}] of {self._name(index)} must be an array of float32 or float64,"
+                        f" got {kind}"
+                    )
+                yield index, array
+
+    def gradients(self) -> Iterator[Array]:
+        """Yield the gradient of each parameter array, checked, in its dtype."""
+        for index, layer in enumerate(self.layers):
+            if len(layer.gradients) != len(layer.parameters):
+                raise ValueError(
+                    f"{self._name(index)} has {len(layer.parameters)} parameters"
+                    f" but {len(layer.gradients)} gradients"
+                )
+            for i, (array, gradient) in enumerate(zip(layer.parameters, layer.gradients, strict=True)):
+                if np.shape(gradient) != array.shape:
+                    raise ValueError(
+                        f"gradients[{i}] of {self._name(index)} has shape {np.shape(gradient)},"
+                        f" parameters[{i}] has {array.shape}"
+                    )
+                yield np.asarray(gradient, dtype=array.dtype)
+
+    def running(self) -> list[Array]:
+        """The running statistics of all batch norms."""
+        return [view for layer in self.layers if isinstance(layer, NativeLayer) for view in layer._running()]
+
+    # -- the pass --
+
+    def forward(self, x: Array, training: bool, out: Array) -> None:
+        """out = model(x), each layer keeping what its backward needs."""
+        for index, layer in enumerate(self.layers):
+            if isinstance(layer, Dropout):
+                layer._forwards = self._forwards
+            y = layer.forward(x, training=training) if self._training[index] else layer.forward(x)
+            x = self._checked(y, index, (len(x), self._widths[index + 1]), "forward")
+        self._forwards += bool(training)
+        out[...] = x
+
+    def predict(self, x: Array, out: Array) -> None:
+        """out = model(x) as at inference."""
+        self.forward(x, False, out)
+
+    def backward(self, dy: Array, out: Array | None) -> None:
+        """Fill the layers' gradients; write dx to `out` unless it is None."""
+        for index in reversed(range(len(self.layers))):
+            dx = self.layers[index].backward(dy)
+            dy = self._checked(dx, index, (len(dy), self._widths[index]), "backward")
+        if out is not None:
+            out[...] = dy
+
+    def _checked(self, values: Any, index: int, shape: tuple[int, int], method: str) -> Array:
+        if np.shape(values) != shape:
+            raise ValueError(
+                f"{method} of {self._name(index)} must return an array of shape {shape},"
+                f" got {np.shape(values)}"
+            )
+        return np.ascontiguousarray(values, dtype=self.dtype)
+
+    # -- the update --
+
+    def set_optimizer(
+        self, optimizer: _core.OptimizerSpec, state_0: Array | None, state_1: Array | None
+    ) -> None:
+        """Choose the optimizer; its states, of `n_parameters` elements, are written in place."""
+        self._optimizer, self._states = optimizer, [state_0, state_1]
+
+    def penalty(self) -> float:
+        """Sum of the penalties l1 sum |w| + l2 sum w^2."""
+        return sum((network.penalty() for network in self._penalties.values()), 0.0)
+
+    def flat(self, arrays: list[Array]) -> Array:
+        """The arrays one after the other, in a new one."""
+        parts = [array.reshape(-1) for array in arrays]
+        return np.concatenate([np.empty(0, self.update_dtype), *parts]).astype(self.update_dtype, copy=False)
+
+    def update(self, learning_rate: float) -> None:
+        """Add penalty gradients, clip, apply the optimizer: one step, over flat copies of all arrays."""
+        assert self._optimizer is not None
+        indices, arrays = zip(*self.parameters(), strict=True) if self.n_parameters else ((), ())
+        values, gradient = self.flat(list(arrays)), self.flat(list(self.gradients()))
+        start = 0
+        for index, array in zip(indices, arrays, strict=True):
+            layer = self.layers[index]
+            if isinstance(layer, Dense) and index in self._penalties and array is layer.parameters[0]:
+                part = slice(start, start + array.size)
+                gradient[part] += _penalty_gradient(layer.l1, layer.l2, values[part])
+            start += array.size
+        if self._optimizer.clip_value > 0.0:
+            np.clip(gradient, -self._optimizer.clip_value, self._optimizer.clip_value, out=gradient)
+        if self._optimizer.clip_norm > 0.0:
+            ranges = (gradient[i : i + _NORM_RANGE] for i in range(0, len(gradient), _NORM_RANGE))
+            norm = math.sqrt(sum((_core.sum_squares(part) for part in ranges), 0.0))
+            if norm > self._optimizer.clip_norm:
+                gradient *= gradient.dtype.type(self._optimizer.clip_norm / norm)
+        try:
+            _core.optimizer_update(
+                self._optimizer, self.steps + 1, learning_rate, values, gradient, *self._states
+            )
+            self.steps += 1
+            self._scatter(values, arrays)
+        except BaseException:
+            self._scatter(values, arrays)  # an interrupt must not leave half of the arrays behind
+            raise
+
+    @staticmethod
+    def _scatter(values: Array, arrays: Any) -> None:
+        start = 0
+        for array in arrays:
+            array[...] = values[start : start + array.size].reshape(array.shape)
+            start += array.size
+
+
+def _penalty_gradient(l1: float, l2: float, weight: Array) -> Array:
+    """l1 sign(w) + 2 l2 w, rounded once after the sum, as the native update does it."""
+    penalty: Array = np.where(weight == 0, weight.dtype.type(0), np.copysign(weight.dtype.type(l1), weight))
+    # Plain SGD is fma(-rate, gradient, parameter): with rate -2 l2 it is the fma that NumPy has not.
+    fma = _core.OptimizerSpec(kind=_core.OPTIMIZERS["sgd"])
+    _core.optimizer_update(fma, 1, -2.0 * l2, penalty, weight, None, None)
+    return penalty

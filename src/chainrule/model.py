@@ -1,0 +1,328 @@
+"""Sequential: layers one after the other, with their weights in one flat array."""
+
+from collections.abc import Callable, Sequence
+from os import PathLike
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from . import _arrays, losses, optimizers, training
+from ._checks import integer
+from ._data import matrix
+from ._data import sample_weight as as_weight
+from ._data import target as as_target
+from ._foundation import Foundation
+from .callbacks import Callback, History
+from .metrics import resolve as resolve_metrics
+from .summary import summary
+
+Array = npt.NDArray[Any]
+
+# Multiply-adds that `predict` gives to C at a time: some 10 ms, for Ctrl-C to be heard between two calls.
+# Results of a row do not depend on its neighbours, so this changes no bit.
+_CALL_WORK = 2**26
+
+
+class Sequential(Foundation):
+    """A neural network: layers, each working on the output of the one before.
+
+    Parameters
+    ----------
+    layers : sequence of Layer
+        At least one; each belongs to one model only.
+    seed : int, None, or a NumPy generator, default=0
+        Fixes initial weights, the order of rows in `fit`, and dropout masks. None draws a fresh one, which
+        `model.seed` then tells.
+    dtype : {"float32", "float64"}
+        Of weights and results.
+
+    Attributes
+    ----------
+    layers : list of Layer
+    seed : int
+    dtype : numpy.dtype
+    n_in, n_out : int or None
+        Features in and out; None before the model is built.
+    optimizer, loss, metrics
+        As compiled, or None.
+    history : History or None
+        Of the last `fit`, kept also when it was interrupted.
+    stop_training : bool
+        Set it to True in a callback to end `fit` after the epoch.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import chainrule as cr
+    >>> x = np.array([[0, 0], [0, 1], [1, 0], [1, 1]])
+    >>> y = np.array([0, 1, 1, 0])
+    >>> model = cr.Sequential([cr.Dense(8, "tanh"), cr.Dense(1)], seed=1)
+    >>> model.compile(optimizer=cr.Adam(0.05), loss="sigmoid_cross_entropy", metrics=["accuracy"])
+    >>> history = model.fit(x, y, epochs=200, batch_size=4, verbose=0)
+    >>> model.evaluate(x, y)["accuracy"]
+    1.0
+    """
+
+    def compile(
+        self,
+        optimizer: str | optimizers.Optimizer = "sgd",
+        loss: str | losses.Loss | Callable[..., Any] | None = None,
+        metrics: Sequence[Any] = (),
+    ) -> None:
+        """Choose how the model learns. Compiling again starts the optimizer afresh and keeps the weights.
+
+        Parameters
+        ----------
+        optimizer : str or Optimizer, default="sgd"
+        loss : str, Loss or callable
+            A name of `losses.NAMES`, an object with options, or a function (prediction, target) -> (loss,
+            gradient) for a batch, which may take `sample_weight=` too.
+        metrics : sequence of str, (str, dict) or callable, default=()
+            Names of `metrics.NAMES`, with options if need be, or functions (y_true, y_pred) -> float. The
+            threshold of "accuracy" for a single output is 0 with losses from logits, 0.5 with others.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If one of them is unknown; the model stays as it was.
+        """
+        if loss is None:
+            raise TypeError(f"loss is missing: give a function, or one of {', '.join(losses.NAMES)}")
+        new = optimizers.resolve(optimizer), losses.resolve(loss), resolve_metrics(metrics)
+        with self._exclusive("compile"):
+            if self.optimizer is not None:
+                self.optimizer._listeners.discard(self)
+            self.optimizer, self.loss, self.metrics = new
+            if self.built:
+                self._bind()
+        self.optimizer._listeners.add(self)
+        self._learning_rate_changed()
+
+    # -- the pass --
+
+    def _ready(self, x: Any, what: str) -> Array:
+        """Return `x` as the model's input; RuntimeError if the model is not built."""
+        if not self.built:
+            raise RuntimeError(f"{what} needs weights: call build(n_in), fit or load first")
+        return matrix(x, self.dtype, self.n_in)
+
+    def predict(self, x: npt.ArrayLike, *, batch_size: int | None = None, out: Array | None = None) -> Array:
+        """Return the model's output as at inference: no dropout, running statistics.
+
+        Several threads may predict with one model at once, unless it holds Python layers.
+
+        Parameters
+        ----------
+        x : array_like, shape (n_rows, n_in)
+            Read in place if of the model's dtype with adjacent row elements; 0 rows are fine.
+        batch_size : int, optional
+            Rows per native call; changes neither results nor, much, the time.
+        out : ndarray, shape (n_rows, n_out), optional
+            Where to write the result; must not overlap `x`.
+
+        Returns
+        -------
+        ndarray, shape (n_rows, n_out)
+            `out` if given.
+
+        Raises
+        ------
+        RuntimeError
+            If the model is not built.
+        TypeError, ValueError
+            If `x` or `out` does not fit.
+        """
+        array = self._ready(x, "predict")
+        assert self._engine is not None and self.n_out is not None
+        apart = [("x", array), *(("the model's weights", weights) for weights in self._all_parameters())]
+        result = _arrays.result("out", out, (len(array), self.n_out), self.dtype, apart)
+        if batch_size is not None:
+            rows = integer(batch_size, "batch_size", at_least=1)
+        else:
+            rows = max(256, _CALL_WORK // max(1, sum(p.size for p in self._all_parameters())))
+        for first in range(0, len(array), rows):
+            self._engine.predict(array[first : first + rows], result[first : first + rows])
+        return result
+
+    def _call_slow(self, x: npt.ArrayLike, out: Array | None) -> Array:
+        return self.predict(x, out=out)
+
+    def forward(self, x: npt.ArrayLike, training: bool = False) -> Array:
+        """Return the output for `x`, (n_rows, n_out), keeping what `backward` needs.
+
+        With `training`, dropout is applied and batch norms use and fold in the batch's statistics. `x` must
+        stay as it is until `backward`.
+        """
+        array = self._ready(x, "forward")
+        assert self._engine is not None and self.n_out is not None
+        with self._exclusive("forward"):
+            out = np.empty((len(array), self.n_out), self.dtype)
+            self._forward_shape = None
+            with self._undo_statistics():
+                self._engine.forward(array, bool(training), out)
+            self._forward_shape = out.shape
+        return out
+
+    def backward(self, dy: npt.ArrayLike) -> Array:
+        """Turn d loss / d output of the last `forward` into `gradients`; return d loss / d x, (n_rows, n_in).
+
+        The gradients are written, not added: plain sums over rows, without penalties.
+
+        Raises
+        ------
+        RuntimeError
+            If no `forward` came before.
+        ValueError
+            If `dy` has another shape than its output.
+        """
+        if self._forward_shape is None:
+            raise RuntimeError("backward needs a forward before it, with no training between")
+        if np.shape(dy) != self._forward_shape:
+            raise ValueError(f"dy must have the output's shape {self._forward_shape}, got {np.shape(dy)}")
+        assert self._engine is not None and self.n_in is not None
+        gradient = matrix(dy, self.dtype, self.n_out, "dy")
+        with self._exclusive("backward"):
+            dx = np.empty((len(gradient), self.n_in), self.dtype)
+            self._engine.backward(gradient, dx)
+        return dx
+
+    # -- training --
+
+    def _require_compiled(self, what: str) -> None:
+        if self.loss is None:
+            raise RuntimeError(f"{what} needs a loss and an optimizer: call compile first")
+
+    def _train_step_slow(self, x: Any, y: Any, sample_weight: Any) -> float:
+        """`train_step` for all that is not plain arrays, a native loss and a constant rate."""
+        self._require_compiled("train_step")
+        assert self.loss is not None and self.optimizer is not None
+        array = matrix(x, self.dtype, self.n_in)
+        if not len(array):
+            raise ValueError(f"x must have at least one row to train on, got shape {array.shape}")
+        with self._exclusive("train_step"), training.building(self, array.shape[1]):
+            assert self._engine is not None and self.n_out is not None
+            target = as_target(self.loss, y, len(array), self.n_out, self.dtype)
+            weight = as_weight(sample_weight, len(array), self.dtype)
+            if weight is not None and isinstance(self.loss, losses.UserLoss):
+                self.loss.check_weight()
+            rate = self.optimizer.schedule(self._engine.steps)
+            self._forward_shape = None
+            return training.step(self, array, target, weight, rate)
+
+    def fit(
+        self,
+        x: npt.ArrayLike,
+        y: npt.ArrayLike,
+        epochs: int = 1,
+        batch_size: int = 32,
+        shuffle: bool = True,
+        sample_weight: npt.ArrayLike | None = None,
+        class_weight: Any = None,
+        validation_data: tuple[Any, ...] | None = None,
+        validation_split: float = 0.0,
+        callbacks: Sequence[Callback] = (),
+        verbose: str | int = "auto",
+        initial_epoch: int = 0,
+        on_nan: str = "warn",
+    ) -> History:
+        """Train, going on from the present weights and optimizer state.
+
+        Parameters
+        ----------
+        x : array_like, shape (n_rows, n_in)
+            Builds the model if it is not built.
+        y : array_like
+            Targets (n_rows, n_out); integer labels (n_rows,) for the cross entropies; (n_rows,) for one
+            output.
+        epochs : int, default=1
+            Number of the epoch to stop before, as in Keras: epochs - initial_epoch are run.
+        batch_size : int, default=32
+            Rows a step; an epoch's last batch may be shorter.
+        shuffle : bool, default=True
+            Epoch e takes the rows in an order fixed by (model.seed, e).
+        sample_weight : array_like, shape (n_rows,), optional
+            Finite, >= 0; a weight of 2 is the same as the row twice (in the same batch).
+        class_weight : dict or "balanced", optional
+            Weight of each class, multiplied into `sample_weight`; "balanced": n_rows / (n_classes * rows of
+            the class).
+        validation_data : tuple (x, y) or (x, y, sample_weight), optional
+        validation_split : float, default=0.0
+            Part of the rows, the last ones, kept from training for validation. In [0, 1).
+        callbacks : sequence of Callback
+        verbose : {"auto", 0, 1, 2}
+            0 prints nothing, 1 a live line, 2 a line an epoch; "auto" is 1 on a terminal, else 0.
+        initial_epoch : int, default=0
+            Number of the first epoch.
+        on_nan : {"warn", "raise", "ignore"}
+            What to do when a loss is not finite: one RuntimeWarning that names epoch and step, a
+            FloatingPointError, or nothing.
+
+        Returns
+        -------
+        History
+            Per epoch: "loss", the mean over batches weighted by their rows (or sample weights), each before
+            its update, penalties included; metrics of the training rows, computed at the epoch's end as at
+            inference (which costs a forward pass); the same with "val_" for the validation rows;
+            "learning_rate".
+
+        Raises
+        ------
+        RuntimeError
+            If the model is not compiled, or is training already.
+        TypeError, ValueError
+            If an argument does not fit; nothing has changed then.
+        KeyboardInterrupt
+            On Ctrl-C, between two steps: the model is as after the last one, `model.history` has the whole
+            epochs.
+        """
+        return training.fit(
+            self, x, y, epochs=epochs, batch_size=batch_size, shuffle=shuffle, sample_weight=sample_weight,
+            class_weight=class_weight, validation_data=validation_data, validation_split=validation_split,
+            callbacks=callbacks, verbose=verbose, initial_epoch=initial_epoch, on_nan=on_nan,
+        )  # fmt: skip
+
+    def evaluate(
+        self,
+        x: npt.ArrayLike,
+        y: npt.ArrayLike,
+        sample_weight: npt.ArrayLike | None = None,
+        batch_size: int | None = None,
+    ) -> dict[str, float]:
+        """Return {"loss": ..., metric: ...} for these rows, as at inference; penalties are part of the loss.
+
+        Parameters
+        ----------
+        x, y, sample_weight
+            As in `fit`.
+        batch_size : int, optional
+            Rows per native call; changes no result.
+        """
+        self._require_compiled("evaluate")
+        array = self._ready(x, "evaluate")
+        return training.Rows(self, array, y, sample_weight, "").figures(batch_size=batch_size)
+
+    def summary(self) -> None:
+        """Print the layers, their outputs and numbers of parameters."""
+        print(summary(self))
+
+    # -- keeping --
+
+    def save(self, path: str | PathLike[str]) -> None:
+        """Write the model to a file: layers, weights, how it was compiled, optimizer state and counters.
+
+        The file holds data only and replaces an older one in one step; `chainrule.load` reads it. Models with
+        Python layers, losses, metrics or schedules cannot be saved (TypeError).
+        """
+        from .io import save
+
+        save(self, path)
+
+    def __reduce__(self) -> Any:
+        from .io.state import describe, restore
+
+        return restore, describe(self, code=True)
+
+    def __repr__(self) -> str:
+        inner = ", ".join(repr(layer) for layer in self.layers)
+        return f"Sequential([{inner}], seed={self.seed}, dtype={self.dtype.name!r})"
