@@ -131,11 +131,17 @@ CR_INLINE void FN(tile)(const int MR, const int NV, const int TAIL, const FN(pro
 #define CR_ZERO(r, v) acc[r][v] = V(zero)();
     CR_TILE(CR_ZERO, CR_NO_STEP)
 
-    /* C is not needed before the sums are done: fetch it meanwhile. */
+    /* C, and what it will be compared with, are not needed before the sums are done: fetch them meanwhile. */
+#define CR_FETCH(r, v) V(prefetch)(line + v * V_LANES);
+#define CR_FETCH_STEP line += ld_line;
     if (p->fetch) {
         const REAL *line = to;
-#define CR_FETCH(r, v) V(prefetch)(line + v * V_LANES);
-#define CR_FETCH_STEP line += ld_to;
+        const size_t ld_line = ld_to;
+        CR_TILE(CR_FETCH, CR_FETCH_STEP)
+    }
+    if (p->fetch && p->last && p->saved != NULL) {
+        const REAL *line = p->saved + i * p->ld_saved + j;
+        const size_t ld_line = p->ld_saved;
         CR_TILE(CR_FETCH, CR_FETCH_STEP)
     }
 

@@ -282,8 +282,14 @@ CR_INLINE V(t) FN(v_tanh)(V(t) x)
  * it is scaled. */
 CR_INLINE V(t) FN(logistic)(V(t) factor, V(t) p, V(t) shifted, V(mask_t) wide, int any_wide)
 {
+    const V(t) one = V(set1)(1);
     const V(t) e = FN(scale_power)(p, shifted);
-    const V(t) y = V(mul)(factor, V(div)(e, V(add)(V(set1)(1), e)));
+    const V(t) q = V(div)(e, V(add)(one, e));
+    /* Below one half, one step towards the exact quotient undoes the roundings of 1 + e and of the division:
+     * its remainder e - q (1 + e) = (e - q) - q e, where e - q is exact as q >= e / 2, times 1 / (1 + e) = 1 - q.
+     * Above, the error of e weighs less and no step is needed. */
+    const V(t) remainder = V(keep)(V(le)(e, one), V(fnma)(q, e, V(sub)(e, q)));
+    const V(t) y = V(mul)(factor, V(fma)(remainder, V(sub)(one, q), q));
     return any_wide ? V(select)(wide, FN(scale_wide)(V(mul)(factor, p), shifted), y) : y;
 }
 
