@@ -1,0 +1,93 @@
+"""Fixtures that every test file uses; `reference` and `bounds` are importable from the tests."""
+
+import importlib.util
+import os
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE))  # import reference, import bounds: importlib mode leaves sys.path alone
+
+_found = importlib.util.find_spec("chainrule")
+if _found is None or _found.origin is None:
+    pytest.exit('chainrule is not installed: pip install ".[test]"', returncode=4)
+if Path(_found.origin).resolve().is_relative_to(HERE.parent / "src"):
+    pytest.exit(
+        f"chainrule would be imported from the source tree ({_found.origin}). The tests are about the "
+        'installed package: pip install ".[test]" (not editable), and take src off PYTHONPATH.',
+        returncode=4,
+    )
+
+from chainrule import _core  # noqa: E402
+
+_FORCED_ISA = os.environ.get("CHAINRULE_ISA")
+
+
+@pytest.fixture(params=[_FORCED_ISA] if _FORCED_ISA else _core.isas_supported())
+def isa(request):
+    """Run the test once on each instruction set that this machine has (one, if CHAINRULE_ISA names it)."""
+    before = _core.isa()
+    _core.set_isa(request.param)
+    yield request.param
+    _core.set_isa(before)
+
+
+@pytest.fixture(params=[np.float32, np.float64], ids=["float32", "float64"])
+def dtype(request):
+    return np.dtype(request.param)
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(20240229)
+
+
+_GUARD = 64  # bytes before and after: one cache line, and the widest vector
+_PATTERN = 0xA5
+
+
+class Guarded:
+    """An array inside a larger buffer whose other bytes hold a pattern.
+
+    `array` starts `offset` elements after a 64-byte boundary, so every alignment can be had; rows are `ld`
+    elements apart, and the gaps are guarded too. It is filled with NaN (integers with a large number), so
+    an element that nobody wrote stands out.
+    """
+
+    def __init__(self, shape, dtype, offset=0, ld=None):
+        dtype = np.dtype(dtype)
+        shape = (shape,) if isinstance(shape, int) else tuple(shape)
+        row = shape[-1] if ld is None else ld
+        n_rows = int(np.prod(shape[:-1], dtype=int))
+        self.buffer = np.full(3 * _GUARD + (offset + n_rows * row) * dtype.itemsize, _PATTERN, np.uint8)
+        self._start = -self.buffer.ctypes.data % _GUARD + _GUARD + offset * dtype.itemsize
+        inner = [dtype.itemsize]
+        for size in reversed(shape[1:]):
+            inner.insert(0, inner[0] * (row if len(inner) == 1 else size))
+        self._geometry = {"shape": shape, "dtype": dtype, "offset": self._start, "strides": tuple(inner)}
+        self.array = np.ndarray(buffer=self.buffer, **self._geometry)
+        self.array[...] = np.nan if dtype.kind == "f" else np.iinfo(dtype).max // 3
+
+    def check(self):
+        """Nothing but the array has been written to."""
+        expected = np.full_like(self.buffer, _PATTERN)
+        np.ndarray(buffer=expected, **self._geometry)[...] = self.array
+        touched = np.flatnonzero(self.buffer != expected)
+        assert touched.size == 0, f"bytes {touched - self._start} (from the array's start) were written to"
+
+
+@pytest.fixture
+def guarded():
+    """guarded(shape, dtype, offset=0, ld=None) -> Guarded; all of them are checked once more at the end."""
+    made = []
+
+    def make(shape, dtype, offset=0, ld=None):
+        made.append(Guarded(shape, dtype, offset, ld))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.check()
