@@ -58,11 +58,12 @@ static const design designs[] = {
     {"no parameters", 4, 6, 2, CR_SQUARED_ERROR, 0, {ACTIVATION(CR_TANH, 0.0), DROPOUT(0.5)}},
     /* Wide enough for several threads, several slabs and more than one block of CR_KB rows and terms. */
     {"wide", 60, 265, 3, CR_SOFTMAX_CROSS_ENTROPY, 1,
-     {DENSE(250, CR_RELU, PLAIN), DENSE(270, CR_SIGMOID, .l2 = 1e-4, .use_bias = 1), DENSE(10, CR_IDENTITY, PLAIN)}},
+     {DENSE(250, CR_RELU, PLAIN), DENSE(270, CR_SIGMOID, .l1 = 1e-5, .l2 = 1e-4, .use_bias = 1),
+      DENSE(10, CR_IDENTITY, PLAIN)}},
     {"wide plain", 262, 260, 2, CR_MEAN_SQUARED_ERROR, 0, {DENSE(90, CR_RELU, PLAIN), DENSE(33, CR_IDENTITY, PLAIN)}},
-    {"wide norms", 60, 290, 6, CR_SQUARED_ERROR, 0,
+    {"wide norms", 60, 290, 7, CR_SQUARED_ERROR, 0,
      {BATCH_NORM(0.9), DENSE(270, CR_IDENTITY, .use_bias = 0), BATCH_NORM(0.9), ACTIVATION(CR_RELU, 0.0),
-      DROPOUT(0.2), DENSE(8, CR_TANH, PLAIN)}},
+      DROPOUT(0.2), LAYER_NORM, DENSE(8, CR_TANH, PLAIN)}},
 };
 enum { N_DESIGNS = sizeof designs / sizeof designs[0] };
 
