@@ -1,0 +1,93 @@
+"""NumPy as fast as it goes: every result goes into an array made before, every net is chainrule.numpy_twin."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from chainrule.numpy_twin import NumpyTwin
+
+from .. import formulas, inputs
+from ..cases import UPDATES, Case
+from . import Calls, Run, Stateful, Steps
+from ._numpy_out import KERNELS
+
+Array = npt.NDArray[Any]
+
+
+def missing() -> str | None:
+    return None
+
+
+def versions() -> dict[str, str]:
+    return {"numpy": np.__version__}
+
+
+def prepare(case: Case, dtype: np.dtype[Any], threads: int) -> Run | None:
+    if case.net is None:
+        arrays = inputs.kernel(case, dtype)
+        if case.op in UPDATES:
+            return Stateful(lambda: _update(case.op, arrays["param"].copy(), arrays["grad"]))
+        make = KERNELS.get(case.op)
+        return None if make is None else Calls(make(**arrays))
+
+    weights = inputs.weights(case, dtype)
+    if case.op == "predict":
+        return Calls(_predict(case, weights, inputs.rows(case, dtype, case.batch)[0]))
+
+    def twin() -> NumpyTwin:
+        assert case.net is not None
+        rate = inputs.LEARNING_RATE[case.optimizer]
+        activations = case.net.activations
+        return NumpyTwin(weights, activations, case.net.loss, optimizer=case.optimizer, learning_rate=rate)
+
+    if case.op == "train_step":
+
+        def fresh() -> Any:
+            net = twin()
+            return net.train_step, net.get_weights
+
+        return Steps(fresh, inputs.batches(case, dtype))
+
+    x, y = inputs.rows(case, dtype, case.n_rows)
+    order = np.empty(case.n_rows, np.int64)
+
+    def training() -> Any:
+        net = twin()
+        epoch = 0
+
+        def run_epoch() -> None:
+            nonlocal epoch
+            net.train_epoch(x, y, inputs.order(epoch, order), case.batch)
+            epoch += 1
+
+        return run_epoch, net.get_weights
+
+    return Stateful(training)
+
+
+def _predict(case: Case, weights: list[Array], x: Array) -> Callable[[], Array]:
+    """The twin's forward pass, into arrays that are kept."""
+    assert case.net is not None
+    twin = NumpyTwin(weights, case.net.activations, case.net.loss)
+    buffers = twin._buffers(len(x))
+    return lambda: twin._forward(x, buffers)
+
+
+def _update(op: str, w: Array, g: Array) -> tuple[Callable[[], None], Callable[[], list[Array]]]:
+    """One flat array of parameters as the twin keeps it, and the twin's update of it."""
+    twin = NumpyTwin(
+        [w[np.newaxis], np.empty(0, w.dtype)], ["identity"], "squared_error",
+        optimizer=op.removesuffix("_update") if op == "adam_update" else "sgd",
+        learning_rate=formulas.UPDATE_RATE, momentum=formulas.MOMENTUM if op == "momentum_update" else 0.0,
+    )  # fmt: skip
+    twin.gradients[:] = g
+
+    def update() -> None:
+        twin.steps += 1
+        twin._update()
+
+    return update, lambda: [twin.parameters[: w.size]]
