@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from . import _core
+
 Array = npt.NDArray[Any]
 
 _FLOAT32: np.dtype[Any] = np.dtype(np.float32)
@@ -48,6 +50,9 @@ def reals(*optional: str, **values: Any) -> tuple[np.dtype[Any], list[Any]]:
     TypeError, ValueError
         As `real`.
     """
+    shared = _core.quick_shared_dtype(*values.values())
+    if shared is not None and all(value is not None or name in optional for name, value in values.items()):
+        return shared, list(values.values())
     dtype = _FLOAT32
     arrays: list[Any] = []
     for name, value in values.items():
@@ -62,10 +67,13 @@ def reals(*optional: str, **values: Any) -> tuple[np.dtype[Any], list[Any]]:
 
 def _readable(array: Array) -> bool:
     """Whether the core can read (or write) this layout in place."""
-    if not array.flags.aligned:
+    flags = array.flags
+    if not flags.aligned:
         return False
+    if flags.c_contiguous:
+        return True
     if array.ndim != 2 or array.size == 0:
-        return bool(array.flags.c_contiguous)
+        return False
     n_rows, n_cols = array.shape
     row, element = array.strides
     item = array.itemsize
@@ -175,7 +183,7 @@ def result(
 
 def keep_apart(name: str, out: Array, other_name: str, other: Array | None) -> None:
     """ValueError if the two arrays share an element."""
-    if other is not None and np.shares_memory(out, other):
+    if other is not None and not _core.quick_apart(out, other) and np.shares_memory(out, other):
         raise ValueError(f"{name} overlaps {other_name}")
 
 

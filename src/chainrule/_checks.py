@@ -41,18 +41,12 @@ def number(
     below: float | None = None,
 ) -> float:
     """Return `value` as a finite float within the bounds; TypeError or ValueError otherwise."""
-    wanted = [
-        f"{sign} {bound:g}"
-        for sign, bound in ((">=", at_least), (">", above), ("<=", at_most), ("<", below))
-        if bound is not None
-    ]
-    expected = " and ".join(["a finite number", *wanted])
-    if isinstance(value, (bool, np.bool_, str, bytes, complex)):
-        raise TypeError(f"{what} must be {expected}, got {value!r}")
+    if type(value) is not float and isinstance(value, (bool, np.bool_, str, bytes, complex)):
+        raise TypeError(f"{what} must be {_expected(at_least, above, at_most, below)}, got {value!r}")
     try:
         result = float(value)
     except (TypeError, ValueError):
-        raise TypeError(f"{what} must be {expected}, got {value!r}") from None
+        raise TypeError(f"{what} must be {_expected(at_least, above, at_most, below)}, got {value!r}") from None
     if (
         not math.isfinite(result)
         or (at_least is not None and result < at_least)
@@ -60,8 +54,14 @@ def number(
         or (at_most is not None and result > at_most)
         or (below is not None and result >= below)
     ):
-        raise ValueError(f"{what} must be {expected}, got {value!r}")
+        raise ValueError(f"{what} must be {_expected(at_least, above, at_most, below)}, got {value!r}")
     return result
+
+
+def _expected(at_least: float | None, above: float | None, at_most: float | None, below: float | None) -> str:
+    """The bounds in words: "a finite number and >= 0"."""
+    bounds = ((">=", at_least), (">", above), ("<=", at_most), ("<", below))
+    return " and ".join(["a finite number", *(f"{sign} {bound:g}" for sign, bound in bounds if bound is not None)])
 
 
 def integer(value: Any, what: str, *, at_least: int, at_most: int | None = None) -> int:

@@ -9,7 +9,7 @@ work is worth it, call, check the status. Policy (defaults, conversions, names) 
 import os
 import warnings
 
-from libc.math cimport INFINITY, NAN, isnan
+from libc.math cimport INFINITY, NAN, fabs, isnan
 from libc.stdint cimport INT32_MAX, int32_t, int64_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memset
@@ -193,6 +193,7 @@ cdef int _read_optimizer(cr.cr_optimizer *optimizer, object spec) except -1:
 
 include "_core_arrays.pxi"
 include "_core_kernels.pxi"
+include "_core_quick.pxi"
 include "_core_network.pxi"
 
 _start()

@@ -122,16 +122,16 @@ cdef int _length(str name, const Vector *v, size_t n) except -1:
     return 0
 
 
-cdef int _raise_bad_label(np.ndarray labels, size_t row, size_t n_classes) except -1:
+cdef int _raise_bad_label(str name, np.ndarray labels, size_t row, size_t n_classes) except -1:
     raise ValueError(
-        f"target[{row}] is {labels[row]}, expected a class label from 0 to {<int64_t>n_classes - 1}"
+        f"{name}[{row}] is {labels[row]}, expected a class label from 0 to {<int64_t>n_classes - 1}"
         f" ({n_classes} classes)"
     )
 
 
-cdef int _raise_bad_target(np.ndarray target) except -1:
+cdef int _raise_bad_target(str name, np.ndarray target) except -1:
     cdef tuple where = tuple(numpy.argwhere(numpy.isnan(target))[0].tolist())
-    raise ValueError(f"target{list(where)} is NaN")
+    raise ValueError(f"{name}{list(where)} is NaN")
 
 
 # -- the lock ------------------------------------------------------------------------------------------

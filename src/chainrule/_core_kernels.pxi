@@ -178,9 +178,9 @@ def loss(int kind, options, bint mean, np.ndarray prediction not None, np.ndarra
     _lock(state)
     if status == cr.CR_BAD_LABEL:
         row = numpy.flatnonzero((target < 0) | (target >= p.n_cols))[0]
-        _raise_bad_label(target, row, p.n_cols)
+        _raise_bad_label("target", target, row, p.n_cols)
     if status == cr.CR_BAD_TARGET:
-        _raise_bad_target(target)
+        _raise_bad_target("target", target)
     _check(status)
     return value
 

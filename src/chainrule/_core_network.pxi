@@ -95,6 +95,7 @@ cdef class Network:
     cdef size_t _n_parameters
     cdef double _row_work      # multiply-adds of one row's forward, about
     cdef bint _has_loss, _has_optimizer, _takes_labels
+    cdef double _least, _greatest  # targets that the loss is defined for, if they are not labels
     cdef Matrix _parameters    # as one row, for the overlap check
     cdef tuple _arrays         # kept alive: what the C side points to
     cdef tuple _states
@@ -160,6 +161,13 @@ cdef class Network:
         try:
             _check(cr.cr_network_set_loss(self._c, <cr.cr_loss>kind, &c_options))
             self._takes_labels = cr.cr_loss_takes_labels(kind)
+            self._least, self._greatest = -INFINITY, INFINITY
+            if kind == cr.CR_POISSON:
+                self._least = 0.0
+            elif kind in (cr.CR_CROSS_ENTROPY, cr.CR_SOFTMAX_CROSS_ENTROPY, cr.CR_SIGMOID_CROSS_ENTROPY):
+                self._least, self._greatest = 0.0, 1.0
+            elif kind == cr.CR_HINGE:
+                self._least = self._greatest = 1.0  # of |t|
             self._has_loss = True
             self._checked = None
         finally:
@@ -257,7 +265,7 @@ cdef class Network:
         _lock(state)
         cr_busy_give(&self._busy)
         if status == cr.CR_BAD_ARGUMENT:
-            raise ValueError(f"dy has {d.n_rows} rows, but no forward of that many rows came before")
+            raise RuntimeError(f"backward needs a forward of {d.n_rows} rows before it, with no training between")
         _check(status)
 
     def update(self, double learning_rate):
@@ -328,6 +336,30 @@ cdef class Network:
             rows.weight = w.data
         return True
 
+    cdef bint _trainable(self, const cr.cr_rows *rows) noexcept:
+        """Whether there are rows, some of them with a weight, with targets that the loss is defined for."""
+        cdef double t
+        cdef size_t i, j
+        cdef bint weighted = rows.weight == NULL
+        for i in range(rows.n_rows):
+            if weighted:
+                break
+            weighted = (((<const float *>rows.weight)[i] if self._dtype == np.NPY_FLOAT32 else
+                         (<const double *>rows.weight)[i]) > 0.0)
+        if rows.n_rows == 0 or not weighted:
+            return False
+        if rows.target == NULL or self._least == -INFINITY:
+            return True
+        for i in range(rows.n_rows):
+            for j in range(i * rows.ld_target, i * rows.ld_target + <size_t>self.n_out):
+                t = ((<const float *>rows.target)[j] if self._dtype == np.NPY_FLOAT32 else
+                     (<const double *>rows.target)[j])
+                if self._least == self._greatest:
+                    t = fabs(t)
+                if not self._least <= t <= self._greatest:
+                    return False
+        return True
+
     cdef int _read_rows(self, np.ndarray x, np.ndarray y, np.ndarray weight, cr.cr_rows *rows) except -1:
         """`_as_rows`, or the exception that says why not."""
         cdef Matrix a
@@ -372,9 +404,9 @@ cdef class Network:
         cdef size_t row = 0
         if status == cr.CR_BAD_LABEL:
             cr.cr_network_check_rows(self._c, rows, &row)
-            _raise_bad_label(y, row, self.n_out)
+            _raise_bad_label("y", y, row, self.n_out)
         if status == cr.CR_BAD_TARGET:
-            _raise_bad_target(y)
+            _raise_bad_target("y", y)
         return _check(status)
 
     cdef double _train_step(self, cr.cr_rows *rows, np.ndarray y, double learning_rate) except? -1.0:
@@ -545,6 +577,7 @@ cdef class Model:
                 or isnan(self._learning_rate)
                 or not np.PyArray_CheckExact(x) or not np.PyArray_CheckExact(y)
                 or not (sample_weight is None or np.PyArray_CheckExact(sample_weight))
-                or not network._as_rows(<np.ndarray>x, <np.ndarray>y, <np.ndarray>sample_weight, &rows)):
+                or not network._as_rows(<np.ndarray>x, <np.ndarray>y, <np.ndarray>sample_weight, &rows)
+                or not network._trainable(&rows)):
             return self._train_step_slow(x, y, sample_weight)
         return network._train_step(&rows, <np.ndarray>y, self._learning_rate)

@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from . import _arrays
+from ._checks import number
 from .losses import Loss, UserLoss
 
 Array = npt.NDArray[Any]
@@ -49,7 +50,8 @@ def target(
 ) -> Array:
     """Return `y` as the loss reads it: int32 labels (n_rows,), or (n_rows, n_out) of the model's dtype.
 
-    A user's loss gets `y` as it is; only the number of rows is checked.
+    A user's loss gets `y` as it is, with two exceptions that NumPy's broadcasting makes necessary: floating-point
+    targets take the model's dtype, and (n_rows,) becomes (n_rows, 1) for a model with one output.
 
     Raises
     ------
@@ -63,7 +65,9 @@ def target(
         got = f"{len(array)} rows" if array.ndim else "no rows"
         raise ValueError(f"{what} has {got}, x has {n_rows}")
     if isinstance(loss, UserLoss):
-        return array
+        if n_out == 1 and array.ndim == 1:
+            array = array.reshape(-1, 1)
+        return array.astype(dtype, copy=False) if array.dtype.kind == "f" else array
     if (
         loss.takes_labels
         and n_out > 1
@@ -123,7 +127,7 @@ def class_weight(setting: Any, y: Any, n_out: int) -> npt.NDArray[np.float64]:
             raise ValueError(
                 f"class_weight has the class {key!r}, y has {', '.join(map(str, classes.tolist()))}"
             )
+    for name, weight in setting.items():
+        number(weight, f"class_weight[{name!r}]", at_least=0.0)
     weights = np.array([float(setting.get(name, 1.0)) for name in classes.tolist()])
-    if not np.isfinite(weights).all() or (weights < 0).any():
-        raise ValueError(f"class_weight must hold finite numbers >= 0, got {dict(setting)}")
     return weights[index.reshape(-1)]

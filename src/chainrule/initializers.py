@@ -271,12 +271,12 @@ def resolve(initializer: Any, what: str) -> Callable[[Shape, Random], Array]:
     if callable(initializer):
         return initializer  # type: ignore[no-any-return]
     try:
-        values = np.asarray(initializer, dtype=np.float64)
+        values = None if initializer is None else np.asarray(initializer, dtype=np.float64)
     except (TypeError, ValueError):
-        raise TypeError(
-            f"{what} must be a name, a number, an array or a function, got {initializer!r}"
-        ) from None
-    return Constant(float(values)) if values.ndim == 0 else Given(values)
+        values = None
+    if values is None:
+        raise TypeError(f"{what} must be a name, a number, an array or a function, got {initializer!r}")
+    return Constant(number(float(values), what)) if values.ndim == 0 else Given(values)
 
 
 def make(initializer: Callable[[Shape, Random], Array], shape: Shape, random: Random, what: str) -> Array:

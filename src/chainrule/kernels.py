@@ -210,6 +210,9 @@ def activation(name: str, x: npt.ArrayLike, *, alpha: float | None = None, out: 
     ndarray, the shape of x
     """
     kind = _kind(name, alpha)
+    quick = _core.quick_activation(kind.kind, kind.alpha, x, out)
+    if quick is not None:
+        return quick
     dtype, (x_,) = _arrays.reals(x=x)
     x_ = _arrays.readable(x_, dtype)
     if x_.ndim == 0 and _core.activation_by_row(kind.kind):
@@ -249,6 +252,11 @@ def activation_backward(
     ndarray, the shape of dy
     """
     kind = _kind(name, alpha)
+    if x is None or y is None:  # with both given, both are to be checked
+        given = x if _core.activation_saves_input(kind.kind) else y
+        quick = _core.quick_activation_backward(kind.kind, kind.alpha, dy, given, out)
+        if quick is not None:
+            return quick
     dtype, (dy_, x_, y_) = _arrays.reals("x", "y", dy=dy, x=x, y=y)
     dy_ = _arrays.readable(dy_, dtype)
     if dy_.ndim == 0 and _core.activation_by_row(kind.kind):
@@ -351,6 +359,9 @@ def erf(x: npt.ArrayLike, *, out: Array | None = None) -> Array:
 
 
 def _elementwise(name: str, x: npt.ArrayLike, out: Array | None) -> Array:
+    quick = _core.quick_function(_core.FUNCTIONS[name], x, out)
+    if quick is not None:
+        return quick
     dtype, (x_,) = _arrays.reals(x=x)
     y = _arrays.result("out", out, x_.shape, dtype, same=[("x", x_)])
     # The kernel runs over one contiguous stretch; strided rows go through a copy.

@@ -126,6 +126,8 @@ class LayerByLayer:
         for index in reversed(range(len(self.layers))):
             dx = self.layers[index].backward(dy)
             dy = self._checked(dx, index, (len(dy), self._widths[index]), "backward")
+        for _ in self.gradients():  # looked through here, where a step can still be taken back
+            pass
         if out is not None:
             out[...] = dy
 

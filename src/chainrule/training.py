@@ -44,16 +44,16 @@ class Rows:
 
     def __init__(self, model: "Sequential", x: Array, y: Any, sample_weight: Any, prefix: str) -> None:
         assert model.loss is not None and model.n_out is not None
-        if not len(x):
-            raise ValueError(f"x must have at least one row, got shape {x.shape}")
-        name = {"y": "y", "w": "sample_weight"}
+        names = ("x", "y", "sample_weight")
         if prefix:
-            name = {"y": "y of validation_data", "w": "sample_weight of validation_data"}
+            names = ("x of validation_data", "y of validation_data", "sample_weight of validation_data")
+        if not len(x):
+            raise ValueError(f"{names[0]} must have at least one row, got shape {x.shape}")
         self._model, self._prefix = model, prefix
         self.x = x
         self.y = np.asarray(y)
-        self.target = _data.target(model.loss, self.y, len(x), model.n_out, model.dtype, name["y"])
-        self.weight = _data.sample_weight(sample_weight, len(x), model.dtype, name["w"])
+        self.target = _data.target(model.loss, self.y, len(x), model.n_out, model.dtype, names[1])
+        self.weight = _data.sample_weight(sample_weight, len(x), model.dtype, names[2])
         if self.weight is not None and isinstance(model.loss, UserLoss):
             model.loss.check_weight()
 
@@ -157,6 +157,7 @@ def fit(
     if not len(array):
         raise ValueError(f"x must have at least one row to train on, got shape {array.shape}")
 
+    batch_size = min(batch_size, len(array))
     with model._exclusive("fit"):
         with building(model, array.shape[1]):
             rows, validation = _split(
