@@ -354,9 +354,7 @@ def test_weight_decay_shrinks_the_weights(rng):
 
     w, still = rng.normal(size=6), np.zeros(6)
     expected = (1 - eta * decay) * w
-    kernels.adam_update(
-        w, still, np.zeros(6), np.zeros(6), 1, learning_rate=eta, weight_decay=decay, decoupled=True
-    )
+    kernels.adam_update(w, still, np.zeros(6), np.zeros(6), 1, learning_rate=eta, weight_decay=decay, decoupled=True)
     close(w, expected)
 
 

@@ -23,10 +23,7 @@ def c_files(folder, *, tests=False):
 def code(path):
     """The file without comments and string contents, so that a word in a sentence breaks no rule."""
     text = re.sub(r"/\*.*?\*/|//[^\n]*", " ", path.read_text(encoding="utf-8"), flags=re.DOTALL)
-    lines = [
-        line if line.lstrip().startswith("#") else re.sub(r'"[^"\n]*"', '""', line)
-        for line in text.split("\n")
-    ]
+    lines = [line if line.lstrip().startswith("#") else re.sub(r'"[^"\n]*"', '""', line) for line in text.split("\n")]
     return "\n".join(lines)
 
 
@@ -71,9 +68,7 @@ def test_simd_knows_nothing_of_ours(path):
 KERNEL_INCLUDES = {"<math.h>", "<float.h>", "<stdint.h>", "<stddef.h>", "<assert.h>"}
 KERNEL_HEADERS = {"../portability.h", "../philox.h", "../kernel_table.h"}
 # Rounding, absolute value and the constants of math.h are exact everywhere; the rest of libm is not.
-LIBM = (
-    r"(?:exp|exp2|expm1|log|log2|log10|log1p|pow|tanh|sinh|cosh|sin|cos|tan|erf|erfc|cbrt|hypot|tgamma)[fl]?"
-)
+LIBM = r"(?:exp|exp2|expm1|log|log2|log10|log1p|pow|tanh|sinh|cosh|sin|cos|tan|erf|erfc|cbrt|hypot|tgamma)[fl]?"
 FORBIDDEN_IN_KERNELS = {
     "allocation": r"\b(?:malloc|calloc|realloc|free|alloca|aligned_alloc)\s*\(",
     "input or output": r"\b(?:[fs]?n?printf|puts|fopen|fwrite|fputs)\s*\(",
@@ -91,18 +86,14 @@ def test_kernels_only_compute(path):
         assert found is None, f"{name(path)}: {what}: {found.group(0)!r}"
     for file in includes(path):
         inside = (path.parent / file[1:-1]).is_file() and "/" not in file
-        assert inside or file in KERNEL_INCLUDES or file[1:-1] in KERNEL_HEADERS, (
-            f"{name(path)} includes {file}"
-        )
+        assert inside or file in KERNEL_INCLUDES or file[1:-1] in KERNEL_HEADERS, f"{name(path)} includes {file}"
 
 
 @pytest.mark.parametrize("path", c_files("targets"), ids=name)
 def test_targets_are_free_of_logic(path):
     text = code(path)
     assert len(text.splitlines()) <= LONGEST_TARGET
-    assert not re.search(
-        r"\b(?:if|for|while|do|switch|return|goto)\b|^\w[\w\s*]*\([^;]*\)\s*\{", text, re.MULTILINE
-    )
+    assert not re.search(r"\b(?:if|for|while|do|switch|return|goto)\b|^\w[\w\s*]*\([^;]*\)\s*\{", text, re.MULTILINE)
     vocabularies = [file for file in includes(path) if file.startswith('"../simd/')]
     assert vocabularies == [f'"../simd/{path.stem}.h"'], "a target speaks one vocabulary, that of its name"
     kernels = [file for file in includes(path) if file.startswith('"../kernels/')]
@@ -115,9 +106,7 @@ def test_every_vocabulary_has_a_target_and_a_line_in_the_table():
     assert {p.stem for p in c_files("simd")} == {p.stem for p in c_files("targets")} == listed
 
 
-@pytest.mark.parametrize(
-    "path", [p for p in c_files(".") if p.parent.name not in ("kernels", "targets")], ids=name
-)
+@pytest.mark.parametrize("path", [p for p in c_files(".") if p.parent.name not in ("kernels", "targets")], ids=name)
 def test_only_targets_see_vocabularies_and_kernels(path):
     for file in includes(path):
         assert "simd/" not in file, f"{name(path)} includes {file}"
@@ -238,9 +227,7 @@ def test_only_numpy_is_needed_to_import(path):
     for full, at_import in imports(path):
         top = full.split(".")[0]
         if at_import and own(full) is None and path.name != "estimators.py":
-            assert top == "numpy" or top in sys.stdlib_module_names, (
-                f"{name(path)} imports {top} when imported"
-            )
+            assert top == "numpy" or top in sys.stdlib_module_names, f"{name(path)} imports {top} when imported"
         if top == "sklearn":
             assert path.name == "estimators.py", f"{name(path)} imports scikit-learn"
 
@@ -253,9 +240,7 @@ def test_the_binding_knows_the_c_header_and_numpy_only():
     for module in (first or second for first, second in cimported):
         assert module in allowed or module.split(".")[0] in {"libc", "cpython"}, module
     # _specs.py holds the named tuples that stand for C structs, and nothing else
-    imported = re.findall(
-        r"^\s*(?:from\s+([.]\S*|chainrule\S*)\s+import|import\s+(chainrule\S*))", text, re.MULTILINE
-    )
+    imported = re.findall(r"^\s*(?:from\s+([.]\S*|chainrule\S*)\s+import|import\s+(chainrule\S*))", text, re.MULTILINE)
     assert {first or second for first, second in imported} <= {"._specs"}
     header = (PACKAGE / "chainrule.pxd").read_text(encoding="utf-8")
     assert set(re.findall(r'extern from "([^"]+)"', header)) == {"chainrule.h"}
@@ -268,8 +253,6 @@ SUFFIXES = {".c", ".h", ".py", ".pyi", ".pyx", ".pxi", ".pxd", ".md"}
 
 def test_no_file_is_too_long():
     folders = [CSRC, PACKAGE, ROOT / "tests", ROOT / "benchmarks"]
-    files = [
-        p for folder in folders for p in folder.rglob("*") if p.suffix in SUFFIXES and p.name != "_core.c"
-    ]
+    files = [p for folder in folders for p in folder.rglob("*") if p.suffix in SUFFIXES and p.name != "_core.c"]
     lengths = {name(path): len(path.read_text(encoding="utf-8").splitlines()) for path in files}
     assert {path: n for path, n in lengths.items() if n > LONGEST_FILE} == {}

@@ -96,9 +96,7 @@ def contiguous(array: Array, dtype: np.dtype[Any]) -> Array:
 
 def matrix(name: str, array: Array, dtype: np.dtype[Any], shape: tuple[int | None, int | None] = (None, None)) -> Array:
     """Return a readable matrix; ValueError unless it has this shape, None standing for any number."""
-    fits = array.ndim == 2 and all(
-        wanted is None or wanted == n for wanted, n in zip(shape, array.shape, strict=True)
-    )
+    fits = array.ndim == 2 and all(wanted is None or wanted == n for wanted, n in zip(shape, array.shape, strict=True))
     if not fits:
         wanted = ", ".join("any" if n is None else str(n) for n in shape)
         expected = "be 2-D" if shape == (None, None) else f"have shape ({wanted})"
@@ -197,9 +195,7 @@ def _same_place(a: Array, b: Array | None) -> bool:
 # -- targets and weights -----------------------------------------------------------------------------------------
 
 
-def targets(
-    name: str, value: Any, n_rows: int, n_out: int, dtype: np.dtype[Any], takes_labels: bool
-) -> Array:
+def targets(name: str, value: Any, n_rows: int, n_out: int, dtype: np.dtype[Any], takes_labels: bool) -> Array:
     """Return targets as the core takes them: (n_rows, n_out) of `dtype`, or (n_rows,) int32 labels.
 
     Nothing is broadcast: (n_rows,) stands for (n_rows, 1), integers of either shape are class labels where the loss

@@ -45,9 +45,7 @@ def matrix(values: Any, dtype: np.dtype[Any], n_cols: int | None, what: str = "x
     return _arrays.readable(array, dtype)
 
 
-def target(
-    loss: Loss | UserLoss, y: Any, n_rows: int, n_out: int, dtype: np.dtype[Any], what: str = "y"
-) -> Array:
+def target(loss: Loss | UserLoss, y: Any, n_rows: int, n_out: int, dtype: np.dtype[Any], what: str = "y") -> Array:
     """Return `y` as the loss reads it: int32 labels (n_rows,), or (n_rows, n_out) of the model's dtype.
 
     A user's loss gets `y` as it is, with two exceptions that NumPy's broadcasting makes necessary: floating-point
@@ -68,15 +66,9 @@ def target(
         if n_out == 1 and array.ndim == 1:
             array = array.reshape(-1, 1)
         return array.astype(dtype, copy=False) if array.dtype.kind == "f" else array
-    if (
-        loss.takes_labels
-        and n_out > 1
-        and array.dtype.kind == "f"
-        and array.shape in ((n_rows,), (n_rows, 1))
-    ):
+    if loss.takes_labels and n_out > 1 and array.dtype.kind == "f" and array.shape in ((n_rows,), (n_rows, 1)):
         raise TypeError(
-            f"{what} holds {array.dtype} numbers, class labels must be integers;"
-            f" {what}.astype(int) makes them so"
+            f"{what} holds {array.dtype} numbers, class labels must be integers; {what}.astype(int) makes them so"
         )
     result = _arrays.targets(what, array, n_rows, n_out, dtype, loss.takes_labels)
     if result.dtype == dtype:
@@ -84,9 +76,7 @@ def target(
     return result
 
 
-def sample_weight(
-    values: Any, n_rows: int, dtype: np.dtype[Any], what: str = "sample_weight"
-) -> Array | None:
+def sample_weight(values: Any, n_rows: int, dtype: np.dtype[Any], what: str = "sample_weight") -> Array | None:
     """Return sample weights as (n_rows,) of this dtype, or None for none.
 
     Raises
@@ -124,9 +114,7 @@ def class_weight(setting: Any, y: Any, n_out: int) -> npt.NDArray[np.float64]:
     known = {*classes.tolist(), *range(n_out)}
     for key in setting:
         if key not in known:
-            raise ValueError(
-                f"class_weight has the class {key!r}, y has {', '.join(map(str, classes.tolist()))}"
-            )
+            raise ValueError(f"class_weight has the class {key!r}, y has {', '.join(map(str, classes.tolist()))}")
     for name, weight in setting.items():
         number(weight, f"class_weight[{name!r}]", at_least=0.0)
     weights = np.array([float(setting.get(name, 1.0)) for name in classes.tolist()])

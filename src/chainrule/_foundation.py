@@ -158,17 +158,13 @@ class Foundation(_core.Model):
             and self.optimizer.schedule.constant
             and not self._training.locked()
         )
-        self._learning_rate = (
-            self.optimizer.schedule(0) if direct and self.optimizer is not None else math.nan
-        )
+        self._learning_rate = self.optimizer.schedule(0) if direct and self.optimizer is not None else math.nan
 
     @contextmanager
     def _exclusive(self, what: str) -> Iterator[None]:
         """Hold the model for one writer; RuntimeError if it has one."""
         if not self._training.acquire(blocking=False):
-            raise RuntimeError(
-                f"{what}: this model is already training, in another thread or around this call"
-            )
+            raise RuntimeError(f"{what}: this model is already training, in another thread or around this call")
         self._learning_rate = math.nan
         try:
             yield
@@ -240,9 +236,7 @@ class Foundation(_core.Model):
         for index, layer in enumerate(self.layers):
             running = layer._running() if isinstance(layer, NativeLayer) else []
             for i, array in enumerate([*layer.parameters, *running]):
-                views.append(
-                    (f"weights[{len(views)}] (array {i} of layer {index}, {type(layer).__name__})", array)
-                )
+                views.append((f"weights[{len(views)}] (array {i} of layer {index}, {type(layer).__name__})", array))
         return views
 
     def get_weights(self) -> list[Array]:
@@ -261,8 +255,6 @@ class Foundation(_core.Model):
             if array.shape != view.shape:
                 raise ValueError(f"{name} must have shape {view.shape}, got {array.shape}")
         # Converted first, so that a value that does not convert leaves the model as it was.
-        converted = [
-            np.array(array, dtype=view.dtype) for array, (_, view) in zip(arrays, views, strict=True)
-        ]
+        converted = [np.array(array, dtype=view.dtype) for array, (_, view) in zip(arrays, views, strict=True)]
         for array, (_, view) in zip(converted, views, strict=True):
             view[...] = array

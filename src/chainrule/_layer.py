@@ -196,9 +196,7 @@ class NativeLayer(Described, Layer):
 
     def _input(self, x: Any) -> Array:
         if not self._built:
-            raise RuntimeError(
-                f"this {type(self).__name__} layer is not built; call build(n_in), or use it in a model"
-            )
+            raise RuntimeError(f"this {type(self).__name__} layer is not built; call build(n_in), or use it in a model")
         array = np.asarray(x)
         if array.ndim == 2 and array.shape[1] != self.n_in:
             raise ValueError(f"x has {array.shape[1]} features, the layer was built for {self.n_in}")
@@ -210,9 +208,7 @@ class NativeLayer(Described, Layer):
             raise RuntimeError(f"backward of {type(self).__name__} needs a forward before it")
         shape = (len(self._saved[0]), self.n_out)
         if np.shape(dy) != shape:
-            raise ValueError(
-                f"dy must have the shape {shape} of the last forward's output, got {np.shape(dy)}"
-            )
+            raise ValueError(f"dy must have the shape {shape} of the last forward's output, got {np.shape(dy)}")
         return matrix(dy, self.dtype, self.n_out, "dy")
 
 

@@ -48,9 +48,7 @@ def _info(arguments: argparse.Namespace) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="chainrule", description="Train and serve dense neural networks on CPUs."
-    )
+    parser = argparse.ArgumentParser(prog="chainrule", description="Train and serve dense neural networks on CPUs.")
     parser.add_argument("--version", action="version", version=f"chainrule {_core.VERSION}")
     parser.set_defaults(command=None)
     commands = parser.add_subparsers(title="commands", metavar="")
@@ -62,19 +60,11 @@ def _parser() -> argparse.ArgumentParser:
         "epoch and final weights with chainrule/numpy_twin.py: the same arithmetic on the same batches.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
-    demo.add_argument(
-        "--epochs", type=_whole(1, 10_000), default=20, metavar="N", help="epochs of each training"
-    )
+    demo.add_argument("--epochs", type=_whole(1, 10_000), default=20, metavar="N", help="epochs of each training")
     demo.add_argument("--seed", type=_whole(0, 2**63), default=0, metavar="S", help="first seed")
-    demo.add_argument(
-        "--seeds", type=_whole(1, 1000), default=3, metavar="N", help="how many seeds, from the first"
-    )
-    demo.add_argument(
-        "--batch-size", type=_whole(1, 100_000), default=32, metavar="N", help="rows of one step"
-    )
-    demo.add_argument(
-        "--threads", type=_whole(1, 1024), default=1, metavar="N", help="threads of chainrule, at most"
-    )
+    demo.add_argument("--seeds", type=_whole(1, 1000), default=3, metavar="N", help="how many seeds, from the first")
+    demo.add_argument("--batch-size", type=_whole(1, 100_000), default=32, metavar="N", help="rows of one step")
+    demo.add_argument("--threads", type=_whole(1, 1024), default=1, metavar="N", help="threads of chainrule, at most")
     demo.add_argument("--plot", metavar="FILE", help="write learning curves and confusion to this picture")
     demo.set_defaults(command=_demo)
 

@@ -80,9 +80,7 @@ class _Race(Callback):
         result.twin_seconds.append(time.perf_counter() - start)
 
         result.losses.append(logs["loss"])
-        result.accuracies.append(
-            float(np.mean(self.model.predict(digits.x_test).argmax(axis=1) == digits.y_test))
-        )
+        result.accuracies.append(float(np.mean(self.model.predict(digits.x_test).argmax(axis=1) == digits.y_test)))
         self._show(epoch)
 
     def _show(self, epoch: int) -> None:
@@ -115,9 +113,7 @@ def _train(digits: DigitsSplit, *, epochs: int, batch_size: int, seed: int) -> R
         l2=L2,
     )
     race = _Race(twin, digits, epochs, batch_size, seed)
-    model.fit(
-        digits.x_train, digits.y_train, epochs=epochs, batch_size=batch_size, callbacks=[race], verbose=0
-    )
+    model.fit(digits.x_train, digits.y_train, epochs=epochs, batch_size=batch_size, callbacks=[race], verbose=0)
     race.result.difference = float(np.max(np.abs(model.parameters - twin.parameters)))
     race.result.predicted = model.predict(digits.x_test).argmax(axis=1)
     return race.result
@@ -178,10 +174,7 @@ def run(
             f"chainrule {_core.VERSION}: {_core.isa()}, threads: {get_num_threads()}\n"
             f"NumPy {np.__version__}: {_blas()}\n"
         )
-        results = [
-            _train(digits, epochs=epochs, batch_size=batch_size, seed=one)
-            for one in range(seed, seed + seeds)
-        ]
+        results = [_train(digits, epochs=epochs, batch_size=batch_size, seed=one) for one in range(seed, seed + seeds)]
     _print_table(results)
     if plot is not None:
         _draw(plot, results, digits)

@@ -262,9 +262,7 @@ class LayerNorm(NativeLayer):
         dy = self._output_gradient(dy)
         x, mean, inverse_std = self._saved
         dx = np.empty(x.shape, self.dtype)
-        _core.layer_norm_backward(
-            x, self.gamma, mean, inverse_std, dy, self.gamma_gradient, self.beta_gradient, dx
-        )
+        _core.layer_norm_backward(x, self.gamma, mean, inverse_std, dy, self.gamma_gradient, self.beta_gradient, dx)
         return dx
 
 

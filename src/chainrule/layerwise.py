@@ -31,9 +31,7 @@ class LayerByLayer:
     def __init__(self, layers: list[Layer], n_in: int, dtype: np.dtype[Any], seed: int) -> None:
         self.layers, self.n_in, self.dtype = layers, n_in, dtype
         self.steps = self._forwards = 0
-        self._training = [
-            isinstance(layer, NativeLayer) or accepts(layer.forward, "training") for layer in layers
-        ]
+        self._training = [isinstance(layer, NativeLayer) or accepts(layer.forward, "training") for layer in layers]
         self._widths = [n_in]
         n_parameters = 0
         for index, layer in enumerate(layers):
@@ -41,9 +39,7 @@ class LayerByLayer:
                 n_out = layer._build(self._widths[-1], seed, dtype, index, n_parameters)
             else:
                 layer.dtype = dtype
-                n_out = integer(
-                    layer.build(self._widths[-1]), f"what build of {self._name(index)} returns", at_least=1
-                )
+                n_out = integer(layer.build(self._widths[-1]), f"what build of {self._name(index)} returns", at_least=1)
             self._widths.append(n_out)
             n_parameters += len(layer.parameters)
         self.n_out = self._widths[-1]
@@ -80,8 +76,7 @@ class LayerByLayer:
                 if not isinstance(array, np.ndarray) or array.dtype not in (np.float32, np.float64):
                     kind = array.dtype if isinstance(array, np.ndarray) else type(array).__name__
                     raise TypeError(
-                        f"parameters[{i}] of {self._name(index)} must be an array of float32 or float64,"
-                        f" got {kind}"
+                        f"parameters[{i}] of {self._name(index)} must be an array of float32 or float64, got {kind}"
                     )
                 yield index, array
 
@@ -90,8 +85,7 @@ class LayerByLayer:
         for index, layer in enumerate(self.layers):
             if len(layer.gradients) != len(layer.parameters):
                 raise ValueError(
-                    f"{self._name(index)} has {len(layer.parameters)} parameters"
-                    f" but {len(layer.gradients)} gradients"
+                    f"{self._name(index)} has {len(layer.parameters)} parameters but {len(layer.gradients)} gradients"
                 )
             for i, (array, gradient) in enumerate(zip(layer.parameters, layer.gradients, strict=True)):
                 if np.shape(gradient) != array.shape:
@@ -134,16 +128,13 @@ class LayerByLayer:
     def _checked(self, values: Any, index: int, shape: tuple[int, int], method: str) -> Array:
         if np.shape(values) != shape:
             raise ValueError(
-                f"{method} of {self._name(index)} must return an array of shape {shape},"
-                f" got {np.shape(values)}"
+                f"{method} of {self._name(index)} must return an array of shape {shape}, got {np.shape(values)}"
             )
         return np.ascontiguousarray(values, dtype=self.dtype)
 
     # -- the update --
 
-    def set_optimizer(
-        self, optimizer: _core.OptimizerSpec, state_0: Array | None, state_1: Array | None
-    ) -> None:
+    def set_optimizer(self, optimizer: _core.OptimizerSpec, state_0: Array | None, state_1: Array | None) -> None:
         """Choose the optimizer; its states, of `n_parameters` elements, are written in place."""
         self._optimizer, self._states = optimizer, [state_0, state_1]
 
@@ -176,9 +167,7 @@ class LayerByLayer:
             if norm > self._optimizer.clip_norm:
                 gradient *= gradient.dtype.type(self._optimizer.clip_norm / norm)
         try:
-            _core.optimizer_update(
-                self._optimizer, self.steps + 1, learning_rate, values, gradient, *self._states
-            )
+            _core.optimizer_update(self._optimizer, self.steps + 1, learning_rate, values, gradient, *self._states)
             self.steps += 1
             self._scatter(values, arrays)
         except BaseException:

@@ -45,9 +45,7 @@ class Loss(Described):
 
     def core_options(self) -> _core.LossOptions:
         """The same for the compiled core."""
-        return _core.LossOptions(
-            **{_CORE_NAMES.get(name, name): value for name, value in self.options().items()}
-        )
+        return _core.LossOptions(**{_CORE_NAMES.get(name, name): value for name, value in self.options().items()})
 
     def __call__(
         self,
@@ -219,9 +217,7 @@ class UserLoss:
         self.name = getattr(function, "__name__", type(function).__name__)
         self.takes_weight = accepts(function, "sample_weight")
 
-    def __call__(
-        self, prediction: Array, target: Array, sample_weight: Array | None = None
-    ) -> tuple[float, Array]:
+    def __call__(self, prediction: Array, target: Array, sample_weight: Array | None = None) -> tuple[float, Array]:
         if sample_weight is None:
             result = self.function(prediction, target)
         else:
@@ -232,14 +228,12 @@ class UserLoss:
             value = float(value)
         except (TypeError, ValueError):
             raise TypeError(
-                f"loss {self.name} must return (loss, gradient), a number and an array,"
-                f" got {type(result).__name__}"
+                f"loss {self.name} must return (loss, gradient), a number and an array, got {type(result).__name__}"
             ) from None
         gradient = np.ascontiguousarray(gradient, dtype=prediction.dtype)
         if gradient.shape != prediction.shape:
             raise ValueError(
-                f"loss {self.name} returned a gradient of shape {gradient.shape},"
-                f" the prediction has {prediction.shape}"
+                f"loss {self.name} returned a gradient of shape {gradient.shape}, the prediction has {prediction.shape}"
             )
         return value, gradient
 
@@ -247,8 +241,7 @@ class UserLoss:
         """TypeError unless the function takes sample weights."""
         if not self.takes_weight:
             raise TypeError(
-                f"sample_weight (or class_weight) was given,"
-                f" but loss {self.name} takes no argument sample_weight"
+                f"sample_weight (or class_weight) was given, but loss {self.name} takes no argument sample_weight"
             )
 
 

@@ -103,9 +103,7 @@ def root_mean_squared_error(
     return math.sqrt(mean_squared_error(y_true, y_pred, sample_weight))
 
 
-def r2_score(
-    y_true: npt.ArrayLike, y_pred: npt.ArrayLike, sample_weight: npt.ArrayLike | None = None
-) -> float:
+def r2_score(y_true: npt.ArrayLike, y_pred: npt.ArrayLike, sample_weight: npt.ArrayLike | None = None) -> float:
     """Return 1 - sum (y_true - y_pred)^2 / sum (y_true - mean y_true)^2, averaged over outputs.
 
     An output whose truth is constant counts 1 if predicted exactly, else 0.
@@ -121,9 +119,7 @@ def r2_score(
     return math.fsum(scores) / len(scores) if len(pred) else math.nan
 
 
-def roc_auc(
-    y_true: npt.ArrayLike, y_pred: npt.ArrayLike, sample_weight: npt.ArrayLike | None = None
-) -> float:
+def roc_auc(y_true: npt.ArrayLike, y_pred: npt.ArrayLike, sample_weight: npt.ArrayLike | None = None) -> float:
     """Return the area under the ROC curve: the chance that a positive row outranks a negative one, ties half.
 
     Computed as the Mann-Whitney statistic (Hanley and McNeil 1982).
@@ -199,9 +195,7 @@ class Metric:
             if option in ("y_true", "y_pred", "sample_weight") or not accepts(self.function, option):
                 raise TypeError(f"metric {self.name} has no option {option!r}")
 
-    def __call__(
-        self, y_true: Array, y_pred: Array, sample_weight: Array | None, decision: dict[str, Any]
-    ) -> float:
+    def __call__(self, y_true: Array, y_pred: Array, sample_weight: Array | None, decision: dict[str, Any]) -> float:
         """Return the figure; `decision` holds the threshold and multilabel settings that a loss calls for."""
         options = {**decision, **self.options} if self.function is accuracy else dict(self.options)
         if sample_weight is not None and self.takes_weight:
@@ -221,9 +215,7 @@ def resolve(settings: Any) -> list[Metric]:
     names = [metric.name for metric in metrics]
     for name in names:
         if names.count(name) > 1 or name == "loss":
-            raise ValueError(
-                f"metrics must have names that differ from each other and from 'loss', got {names}"
-            )
+            raise ValueError(f"metrics must have names that differ from each other and from 'loss', got {names}")
     return metrics
 
 
@@ -252,13 +244,9 @@ def _labels(y_true: npt.ArrayLike, pred: Floats) -> npt.NDArray[np.int64]:
         raise ValueError(f"y_true has shape {true.shape}, y_pred has {pred.shape}")
     labels = true.reshape(-1)
     if labels.dtype.kind not in "biu":
-        raise TypeError(
-            f"y_true must hold integer labels for y_pred of shape {pred.shape}, got {labels.dtype}"
-        )
+        raise TypeError(f"y_true must hold integer labels for y_pred of shape {pred.shape}, got {labels.dtype}")
     if labels.size and (labels.min() < 0 or labels.max() >= pred.shape[1]):
-        raise ValueError(
-            f"y_true must hold labels 0 .. {pred.shape[1] - 1}, got {labels.min()} .. {labels.max()}"
-        )
+        raise ValueError(f"y_true must hold labels 0 .. {pred.shape[1] - 1}, got {labels.min()} .. {labels.max()}")
     return labels.astype(np.int64)
 
 
@@ -275,9 +263,7 @@ def _dot(a: Floats, b: Floats) -> float:
     """sum a b by the product kernel: the same bits everywhere, unlike NumPy's."""
     out = np.empty((1, 1))
     column = np.ascontiguousarray(b)[:, None]
-    _core.dense_forward(
-        np.ascontiguousarray(a)[None, :], column, None, _core.ACTIVATIONS["identity"], 0.0, None, out
-    )
+    _core.dense_forward(np.ascontiguousarray(a)[None, :], column, None, _core.ACTIVATIONS["identity"], 0.0, None, out)
     return float(out[0, 0])
 
 

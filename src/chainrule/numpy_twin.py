@@ -247,9 +247,7 @@ class NumpyTwin:
         self._update()
         return loss
 
-    def train_epoch(
-        self, x: Array, y: npt.NDArray[Any], order: npt.NDArray[np.int64], batch_size: int
-    ) -> float:
+    def train_epoch(self, x: Array, y: npt.NDArray[Any], order: npt.NDArray[np.int64], batch_size: int) -> float:
         """`train_step` on batch after batch of rows in the given order; returns the mean of the losses."""
         losses = []
         for start in range(0, len(order), batch_size):

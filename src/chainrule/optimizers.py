@@ -37,9 +37,7 @@ class Optimizer(Described):
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name in self._settings and name != "learning_rate" and name in self.__dict__:
-            raise AttributeError(
-                f"{name} cannot be changed; make a new {type(self).__name__} and compile with it"
-            )
+            raise AttributeError(f"{name} cannot be changed; make a new {type(self).__name__} and compile with it")
         super().__setattr__(name, value)
 
     def __reduce__(self) -> Any:
@@ -59,9 +57,7 @@ class Optimizer(Described):
 
     def core_spec(self) -> _core.OptimizerSpec:
         """The settings as the compiled core takes them."""
-        settings: dict[str, Any] = {
-            name: getattr(self, name) for name in self._settings if name != "learning_rate"
-        }
+        settings: dict[str, Any] = {name: getattr(self, name) for name in self._settings if name != "learning_rate"}
         for name in ("clip_norm", "clip_value"):
             settings[name] = settings[name] or 0.0
         return _core.OptimizerSpec(kind=_core.OPTIMIZERS[self._kind], **settings)

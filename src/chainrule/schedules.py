@@ -193,9 +193,7 @@ class OneCycle(Schedule):
         start = self.maximum / self.initial_divisor
         end = start / self.final_divisor
         last = self.total_steps - 1
-        top = min(
-            max(self.rise * self.total_steps - 1.0, 0.5), last - 0.5
-        )  # step, maybe fractional, of the top
+        top = min(max(self.rise * self.total_steps - 1.0, 0.5), last - 0.5)  # step, maybe fractional, of the top
         rising = self.maximum + (start - self.maximum) * _half_cosine(np.clip(steps / top, 0.0, 1.0))
         falling = end + (self.maximum - end) * _half_cosine(np.clip((steps - top) / (last - top), 0.0, 1.0))
         return np.where(steps < top, rising, falling)
@@ -274,9 +272,7 @@ class ReduceOnPlateau(Schedule):
     @state.setter
     def state(self, state: Mapping[str, Any]) -> None:
         if set(state) != {"rate", "best", "waited", "resting"}:
-            raise ValueError(
-                f"state of ReduceOnPlateau needs rate, best, waited, resting, got {sorted(state)}"
-            )
+            raise ValueError(f"state of ReduceOnPlateau needs rate, best, waited, resting, got {sorted(state)}")
         rate = number(state["rate"], "rate", at_least=0.0)
         best = None if state["best"] is None else number(state["best"], "best")
         waited = integer(state["waited"], "waited", at_least=0)
@@ -303,9 +299,7 @@ class Custom(Schedule):
     def values(self, first_step: int, n: int) -> Rates:
         rates = np.empty(n)
         for i in range(n):
-            rates[i] = number(
-                self.function(first_step + i), f"learning rate of step {first_step + i}", at_least=0.0
-            )
+            rates[i] = number(self.function(first_step + i), f"learning rate of step {first_step + i}", at_least=0.0)
         return rates
 
 

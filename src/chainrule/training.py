@@ -109,9 +109,7 @@ def _fit_slice(
     """Steps from `first_step` on, until `seconds` are over or a loss is not finite; the next step."""
     engine = model._engine
     if isinstance(engine, _core.Network) and isinstance(model.loss, Loss):
-        return engine.fit(
-            rows.x, rows.target, rows.weight, order, batch_size, rates, first_step, seconds, step_loss
-        )
+        return engine.fit(rows.x, rows.target, rows.weight, order, batch_size, rates, first_step, seconds, step_loss)
     end = time.perf_counter() + seconds
     for i in range(first_step, len(step_loss)):
         batch: Any = slice(i * batch_size, (i + 1) * batch_size)
@@ -160,9 +158,7 @@ def fit(
     batch_size = min(batch_size, len(array))
     with model._exclusive("fit"):
         with building(model, array.shape[1]):
-            rows, validation = _split(
-                model, array, y, sample_weight, class_weight, validation_data, validation_split
-            )
+            rows, validation = _split(model, array, y, sample_weight, class_weight, validation_data, validation_split)
         model._forward_shape = None
         loop = _Loop(model, rows, validation, batch_size, shuffle, [*_each(callbacks)], on_nan)
         return loop.run(initial_epoch, epochs, verbose)
@@ -193,9 +189,7 @@ def _split(
     elif validation_split:
         first = len(x) - int(len(x) * validation_split)
         if first == len(x):
-            raise ValueError(
-                f"validation_split {validation_split:g} of {len(x)} rows leaves none to validate on"
-            )
+            raise ValueError(f"validation_split {validation_split:g} of {len(x)} rows leaves none to validate on")
         parts = []
         for part, prefix in ((slice(0, first), ""), (slice(first, None), "val_")):
             weight = None if rows.weight is None else rows.weight[part]
@@ -269,9 +263,7 @@ class _Loop:
                 schedule = model.optimizer.schedule
                 rates = schedule.values(first_of_all, self.n_steps)
             seconds = 0.0 if self.each_batch else _SLICE_SECONDS
-            step = _fit_slice(
-                model, self.rows, self.order, self.batch_size, rates, step, seconds, self.step_loss
-            )
+            step = _fit_slice(model, self.rows, self.order, self.batch_size, rates, step, seconds, self.step_loss)
             loss = float(self.step_loss[step - 1])
             if not math.isfinite(loss):
                 self._not_finite(epoch, step - 1, loss)

@@ -33,8 +33,7 @@ def describe(model: Sequential, *, code: bool) -> tuple[dict[str, Any], dict[str
     """
     if isinstance(model._engine, LayerByLayer) or not all(layers.is_native(layer) for layer in model.layers):
         raise TypeError(
-            "a model with layers written in Python cannot be saved, pickled or copied;"
-            " keep get_weights() instead"
+            "a model with layers written in Python cannot be saved, pickled or copied; keep get_weights() instead"
         )
     objects: dict[str, Any] = {}
     description: dict[str, Any] = {
@@ -62,15 +61,11 @@ def describe(model: Sequential, *, code: bool) -> tuple[dict[str, Any], dict[str
         elif isinstance(model.loss, losses.Loss):
             description["loss"] = describe_one(model.loss)
         else:
-            raise TypeError(
-                f"the loss {model.loss.name} is a Python function, which cannot be written to a file"
-            )
+            raise TypeError(f"the loss {model.loss.name} is a Python function, which cannot be written to a file")
         settings = [metric.setting for metric in model.metrics]
         functions = [setting for setting in settings if callable(setting)]
         if functions and not code:
-            raise TypeError(
-                f"the metric {functions[0]!r} is a Python function, which cannot be written to a file"
-            )
+            raise TypeError(f"the metric {functions[0]!r} is a Python function, which cannot be written to a file")
         if functions:
             objects["metrics"] = settings
         else:
@@ -117,9 +112,7 @@ def restore(description: Any, arrays: dict[str, Array], code: dict[str, Any] | N
     )
     optimizer = code.get("optimizer")
     if description["optimizer"] is not None:
-        optimizer = rebuild(
-            description["optimizer"], {**optimizers.CLASSES, **schedules.CLASSES}, "optimizer"
-        )
+        optimizer = rebuild(description["optimizer"], {**optimizers.CLASSES, **schedules.CLASSES}, "optimizer")
     if optimizer is not None:
         loss = code.get("loss")
         if description["loss"] is not None:
