@@ -174,7 +174,7 @@ def result(
     for other_name, other in apart:
         keep_apart(name, array, other_name, other)
     for other_name, other in same:
-        if other is not array and not _same_place(array, other):
+        if other is not array and not _core.quick_apart(array, other) and not _same_place(array, other):
             keep_apart(name, array, other_name, other)
     return array
 
@@ -225,7 +225,7 @@ def targets(name: str, value: Any, n_rows: int, n_out: int, dtype: np.dtype[Any]
 
 def labels(name: str, target: Array, n_classes: int) -> Array:
     """Return integers as contiguous int32 labels; ValueError if one is not from 0 to n_classes - 1."""
-    if target.size and (target.min() < 0 or target.max() >= n_classes):
+    if not _core.quick_labels(target, n_classes) and target.size and (target.min() < 0 or target.max() >= n_classes):
         row = int(np.flatnonzero((target < 0) | (target >= n_classes))[0])
         raise ValueError(
             f"{name}[{row}] is {target[row]}, expected a class label from 0 to {n_classes - 1} ({n_classes} classes)"
@@ -234,6 +234,8 @@ def labels(name: str, target: Array, n_classes: int) -> Array:
 
 
 def _without_nan(name: str, target: Array) -> Array:
+    if _core.quick_within(target, -math.inf, math.inf):
+        return target
     nan = np.isnan(target)
     if nan.any():
         raise ValueError(f"{name}{np.argwhere(nan)[0].tolist()} is NaN")
@@ -255,6 +257,8 @@ def check_target_values(name: str, loss: str, target: Array) -> None:
         raise ValueError(f"{name} must be -1 or +1 for hinge (2 * y - 1 turns 0 and 1 into these)")
     if loss in _TARGET_RANGES and target.size:
         least, greatest = _TARGET_RANGES[loss]
+        if _core.quick_within(target, least, greatest):
+            return
         if target.min() < least or target.max() > greatest:
             wanted = f">= {least:g}" if greatest == math.inf else f"in [{least:g}, {greatest:g}]"
             raise ValueError(f"{name} must be {wanted} for {loss}, got values from {target.min()} to {target.max()}")

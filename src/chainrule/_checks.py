@@ -3,13 +3,13 @@
 import math
 import operator
 import os
-from collections.abc import Iterable
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
 
 
-def choose(name: Any, names: Iterable[str], what: str) -> str:
+def choose(name: Any, names: Collection[str], what: str) -> str:
     """Return `name` if it is one of `names`; else a ValueError with the nearest of them.
 
     Raises
@@ -19,11 +19,11 @@ def choose(name: Any, names: Iterable[str], what: str) -> str:
     ValueError
         If it is not in `names`.
     """
+    if isinstance(name, str) and name in names:
+        return name
     names = list(names)
     if not isinstance(name, str):
         raise TypeError(f"{what} must be one of {', '.join(names)}, got {name!r}")
-    if name in names:
-        return name
     import difflib  # here: it takes a millisecond to load, and is for mistakes only
 
     near = difflib.get_close_matches(name.lower().replace("-", "_").replace(" ", "_"), names, n=1, cutoff=0.5)

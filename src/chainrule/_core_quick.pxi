@@ -140,3 +140,43 @@ def quick_apart(a, b):
     """Whether two arrays are plain and do not touch; False if that takes a closer look."""
     return (_quick_dtype(a) >= 0 and _quick_dtype(b) >= 0
             and _quick_apart(<np.ndarray>a, <np.ndarray>b, False))
+
+
+def quick_within(a, double least, double greatest):
+    """Whether `a` is plain and least <= element <= greatest for all; False if not, or if that takes a closer look.
+    A NaN is never within."""
+    cdef int dtype = _quick_dtype(a)
+    if dtype < 0:
+        return False
+    cdef size_t i, n = np.PyArray_SIZE(<np.ndarray>a)
+    cdef const float *f32 = <const float *>np.PyArray_DATA(<np.ndarray>a)
+    cdef const double *f64 = <const double *>np.PyArray_DATA(<np.ndarray>a)
+    cdef int outside = 0
+    if dtype == np.NPY_FLOAT32:
+        for i in range(n):
+            outside |= (not least <= f32[i]) | (not f32[i] <= greatest)
+    else:
+        for i in range(n):
+            outside |= (not least <= f64[i]) | (not f64[i] <= greatest)
+    return outside == 0
+
+
+def quick_labels(a, int64_t n_classes):
+    """Whether `a` is a contiguous int32 or int64 array of labels 0 .. n_classes - 1; False if not plainly so."""
+    if (not np.PyArray_CheckExact(a)
+            or not np.PyArray_CHKFLAGS(<np.ndarray>a, np.NPY_ARRAY_ALIGNED | np.NPY_ARRAY_C_CONTIGUOUS)
+            or not np.PyArray_ISNOTSWAPPED(<np.ndarray>a)):
+        return False
+    cdef size_t i, n = np.PyArray_SIZE(<np.ndarray>a)
+    cdef const int32_t *i32 = <const int32_t *>np.PyArray_DATA(<np.ndarray>a)
+    cdef const int64_t *i64 = <const int64_t *>np.PyArray_DATA(<np.ndarray>a)
+    cdef int outside = 0
+    if np.PyArray_EquivTypenums(np.PyArray_TYPE(<np.ndarray>a), np.NPY_INT32):
+        for i in range(n):
+            outside |= (i32[i] < 0) | (i32[i] >= n_classes)
+    elif np.PyArray_EquivTypenums(np.PyArray_TYPE(<np.ndarray>a), np.NPY_INT64):
+        for i in range(n):
+            outside |= (i64[i] < 0) | (i64[i] >= n_classes)
+    else:
+        return False
+    return outside == 0

@@ -441,8 +441,7 @@ def loss(
     >>> gradient
     array([[ 0.5, -0.5]])
     """
-    choose(name, _core.LOSSES, "loss")
-    kind = _core.LOSSES[name]
+    kind = _core.LOSSES[choose(name, _core.LOSSES, "loss")]
     core_options = _loss_options(name, options)
     mean = choose(reduction, ("mean", "sum"), "reduction") == "mean"
 
@@ -471,7 +470,12 @@ def loss(
     return value, gradient
 
 
+_DEFAULT_OPTIONS = _core.LossOptions()
+
+
 def _loss_options(name: str, options: dict[str, float]) -> _core.LossOptions:
+    if not options:
+        return _DEFAULT_OPTIONS
     allowed = _OPTIONS.get(name, ())
     for option in options:
         if option not in allowed:
