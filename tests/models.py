@@ -1,0 +1,77 @@
+"""Small tools of the model tests: small networks, and all that training can change in one as bytes."""
+
+import contextlib
+
+import numpy as np
+import pytest
+
+import chainrule as cr
+from chainrule import _core
+
+
+class Pass(cr.Layer):
+    """y = x, in Python: a model that holds one runs layer by layer instead of in one native call."""
+
+    def forward(self, x, training=False):
+        return x
+
+    def backward(self, dy):
+        return dy
+
+
+def everything(rate=0.25):
+    """One layer of each kind."""
+    return [
+        cr.Dense(12, "gelu", l2=0.01),
+        cr.BatchNorm(),
+        cr.Activation("tanh"),
+        cr.Dropout(rate),
+        cr.Dense(9, "leaky_relu", use_bias=False, l1=0.003),
+        cr.LayerNorm(),
+        cr.Dense(4, l1=0.001, l2=0.02),
+    ]
+
+
+def targets(loss, n_rows, n_out, rng):
+    """Targets that this loss is meant for."""
+    if loss in ("cross_entropy", "softmax_cross_entropy"):
+        return rng.dirichlet(np.ones(n_out), n_rows)
+    if loss == "sigmoid_cross_entropy":
+        return rng.uniform(size=(n_rows, n_out))
+    if loss == "hinge":
+        return rng.choice([-1.0, 1.0], (n_rows, n_out))
+    if loss == "poisson":
+        return rng.poisson(2, (n_rows, n_out)).astype(float)
+    return rng.normal(size=(n_rows, n_out))
+
+
+def permutation(n, seed, epoch):
+    """The order of the rows in epoch `epoch` of a shuffled fit."""
+    order = np.empty(n, np.int64)
+    _core.random_permutation(seed, epoch, order)
+    return order
+
+
+def weight_bits(model):
+    """The weights and running statistics as bytes."""
+    return b"".join(array.tobytes() for array in model.get_weights())
+
+
+def state(model):
+    """All that training changes: weights, running statistics, optimizer state, counters, the learning rate."""
+    if not model.built:
+        return "not built", repr(model.optimizer), repr(model.loss)
+    schedule = model.optimizer.schedule.state if model.optimizer is not None else None
+    moments = b"".join(array.tobytes() for array in model._states)
+    counters = model._engine.steps, model._engine.forwards
+    settings = repr(model.optimizer), repr(model.loss), repr(schedule), [metric.name for metric in model.metrics]
+    return weight_bits(model), moments, counters, settings
+
+
+@contextlib.contextmanager
+def refused(model, error, match):
+    """The block raises this error, whose message matches, and leaves no trace in the model."""
+    before = state(model)
+    with pytest.raises(error, match=match):
+        yield
+    assert state(model) == before
