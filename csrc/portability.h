@@ -4,6 +4,7 @@
 
 #if defined(_MSC_VER) && !defined(__clang__)
 #define CR_INLINE static __forceinline
+#define CR_NOINLINE static __declspec(noinline)
 #define CR_ALIGN(n) __declspec(align(n)) /* stands before the type */
 #define CR_LIKELY(x) (x)
 #define CR_UNLIKELY(x) (x)
@@ -11,6 +12,7 @@
 #define CR_PREFETCH(p) ((void)(p)) /* x86 targets use _mm_prefetch, which every compiler has */
 #else
 #define CR_INLINE static inline __attribute__((always_inline))
+#define CR_NOINLINE static __attribute__((noinline)) /* long, and called from many places */
 #define CR_ALIGN(n) __attribute__((aligned(n)))
 #define CR_LIKELY(x) __builtin_expect(!!(x), 1)
 #define CR_UNLIKELY(x) __builtin_expect(!!(x), 0)

@@ -67,7 +67,7 @@ CR_INLINE void FN(elementwise_column)(int kind, const FN(loss_constants) *c, REA
 }
 
 /* columns[j], lane r = a[r][j]; zeros for rows from n_rows <= V_LANES and columns from n_cols <= 16 on. */
-static inline void FN(load_columns)(size_t n_rows, size_t n_cols, const REAL *a, size_t ld_a, V(t) columns[16])
+CR_NOINLINE void FN(load_columns)(size_t n_rows, size_t n_cols, const REAL *a, size_t ld_a, V(t) columns[16])
 {
     for (size_t j = 0; j < n_cols; j += V_LANES) {
         const size_t left = n_cols - j < V_LANES ? n_cols - j : V_LANES;
@@ -78,7 +78,7 @@ static inline void FN(load_columns)(size_t n_rows, size_t n_cols, const REAL *a,
     }
 }
 
-static inline void FN(store_columns)(size_t n_rows, size_t n_cols, V(t) columns[16], REAL *a, size_t ld_a)
+CR_NOINLINE void FN(store_columns)(size_t n_rows, size_t n_cols, V(t) columns[16], REAL *a, size_t ld_a)
 {
     for (size_t j = 0; j < n_cols; j += V_LANES) {
         const size_t left = n_cols - j < V_LANES ? n_cols - j : V_LANES;
@@ -90,7 +90,7 @@ static inline void FN(store_columns)(size_t n_rows, size_t n_cols, V(t) columns[
 }
 
 /* The same of rows first .. of the targets, or of the one-hot rows of the labels if they are given. */
-static inline void FN(load_target_columns)(size_t n_rows, size_t n_out, size_t first, const REAL *target,
+CR_NOINLINE void FN(load_target_columns)(size_t n_rows, size_t n_out, size_t first, const REAL *target,
                                            size_t ld_target, const int32_t *labels, V(t) columns[16])
 {
     if (labels == NULL) {
@@ -161,16 +161,12 @@ CR_INLINE void FN(elementwise_rows)(int kind, const FN(loss_constants) *c, REAL 
         REAL *g = grad != NULL ? grad + i * ld_grad : NULL;
         V(t) partial[16 / V_LANES];
         FN(clear_partials)(partial);
-        size_t j = 0;
-        for (; j + 16 <= n_out; j += 16) {
-            for (size_t v = 0; v < 16 / V_LANES; ++v) {
-                const V(t) terms = FN(loss_piece)(kind, c, V_LANES, j + v * V_LANES, p, t, label, factor, g);
-                partial[v] = V(add)(partial[v], terms);
-            }
-        }
-        for (size_t v = 0; j < n_out; ++v, j += V_LANES) {
+        /* One copy of the terms, not one a partial sum: they are long, and each loss and ISA has its own. */
+        size_t v = 0;
+        for (size_t j = 0; j < n_out; j += V_LANES) {
             const size_t left = n_out - j < V_LANES ? n_out - j : V_LANES;
             partial[v] = V(add)(partial[v], FN(loss_piece)(kind, c, left, j, p, t, label, factor, g));
+            v = (v + 1) % (16 / V_LANES);
         }
         row_loss[i] = (double)w * (finish * (double)FN(fold_partials)(partial));
     }
