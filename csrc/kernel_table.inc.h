@@ -1,4 +1,30 @@
 /* kernel_table.inc.h - the table of one dtype; included twice by kernel_table.h. */
+
+/* A dense layer of a small network (kernels/small.inc.h), activation elementwise. Offsets into the flat arrays;
+ * work arrays for the rows of a batch, ld apart: 1 for one output, else whole vectors of the target at hand. */
+typedef struct RN(small_layer) {
+    size_t n_in, n_out, weight, bias, ld;
+    int has_bias, activation;
+    double alpha;
+    REAL *pre; /* x w + b where f' needs it; else NULL */
+    REAL *output, *delta;
+} RN(small_layer);
+
+/* The batch of one small step, its loss, and where the losses of its rows go. */
+typedef struct RN(small_batch) {
+    size_t n_rows;
+    const REAL *x;
+    size_t ld_x;
+    const REAL *target;
+    size_t ld_target;
+    const int32_t *labels;
+    const REAL *weight;
+    int loss;
+    const cr_loss_options *loss_options;
+    REAL loss_scale;
+    double *row_loss;
+} RN(small_batch);
+
 typedef struct RN(kernels) {
     /* Register tile of the products: rows and columns (in elements). */
     size_t tile_rows, tile_cols;
@@ -92,4 +118,10 @@ typedef struct RN(kernels) {
     /* out row i = a row order[i] */
     void (*gather_rows)(size_t n_rows, size_t n_cols, const REAL *a, size_t ld_a, const int64_t *order, REAL *out,
                         size_t ld_out);
+
+    /* -- whole steps (kernels/small.inc.h) --------------------------------------------------------------- */
+    /* Forward, loss, backward and update of a small dense network; gradients are left unspecified. */
+    void (*small_step)(const RN(small_batch) *batch, const RN(small_layer) *layers, size_t n_layers,
+                       size_t n_parameters, REAL *parameters, REAL *gradients, REAL *state_0, REAL *state_1,
+                       const cr_update *update, REAL *scratch);
 } RN(kernels);

@@ -16,6 +16,7 @@
 #include "optimizers.inc.h"
 #include "norm.inc.h"
 #include "dropout.inc.h"
+#include "small.inc.h"
 
 static const RN(kernels) FN(table) = {
     .tile_rows = CR_TILE_ROWS,
@@ -46,6 +47,7 @@ static const RN(kernels) FN(table) = {
     .inverse_std = FN(inverse_std),
     .batch_norm_backward_input = FN(batch_norm_backward_input),
     .gather_rows = FN(gather_rows),
+    .small_step = FN(small_step),
 };
 
 #include "dtype_end.h"

@@ -92,20 +92,46 @@ static double RN(set_batch)(RN(pass) *p, const cr_rows *rows, const int64_t *ord
     return RN(total_weight)(p->weight, NULL, n);
 }
 
+/* Forward, loss, backward and update for the batch p points at: any network. */
+static void RN(general_step)(RN(pass) *p)
+{
+    p->training = 1;
+    p->forward = p->net->forwards;
+    p->has_loss = 1;
+    RN(run_phase_1)(p, 1, 1);
+    RN(run_phase_2)(p);
+    if (p->mode == RN(GRADIENTS_ONLY)) {
+        RN(apply_gradients)(p->net, p->kernels, &p->update);
+    }
+}
+
+/* The same for those that small.inc.h admits. */
+static void RN(small_step)(RN(pass) *p)
+{
+    const cr_network *net = p->net;
+    if (p->order != NULL) {
+        RN(gather_rows)(p, 0, p->n_rows);
+    }
+    const RN(small_batch) batch = {.n_rows = p->n_rows, .x = p->x, .ld_x = p->ld_x, .target = p->target,
+                                   .ld_target = p->ld_target, .labels = p->labels, .weight = p->weight,
+                                   .loss = (int)net->loss, .loss_options = &net->loss_options,
+                                   .loss_scale = p->loss_scale, .row_loss = net->arena.row_loss};
+    p->kernels->small_step(&batch, net->arena.small, net->n_layers, net->sizes.n_parameters, net->arrays.parameters,
+                           net->arrays.gradients, net->arrays.state[0], net->arrays.state[1], &p->update,
+                           RN(scratch_of)(p, 0));
+}
+
 /* One training step on the batch p points at. Returns its loss. */
 static double RN(step)(RN(pass) *p, double total_weight, double learning_rate)
 {
     cr_network *net = p->net;
-    const double penalty = RN(network_penalty)(net);
+    const double penalty = net->has_penalty ? RN(network_penalty)(net) : 0.0;
     cr_prepare_update(&net->optimizer, net->steps + 1, learning_rate, &p->update);
-    p->training = 1;
-    p->forward = net->forwards;
-    p->has_loss = 1;
     p->loss_scale = (REAL)(total_weight != 0.0 ? 1.0 / total_weight : 0.0);
-    RN(run_phase_1)(p, 1, 1);
-    RN(run_phase_2)(p);
-    if (p->mode == RN(GRADIENTS_ONLY)) {
-        RN(apply_gradients)(net, p->kernels, &p->update);
+    if (p->is_small) {
+        RN(small_step)(p);
+    } else {
+        RN(general_step)(p);
     }
     net->steps++;
     net->forwards++;
@@ -126,6 +152,7 @@ cr_status RN(network_train_step)(cr_network *net, const cr_rows *rows, double le
     RN(pass) p = {.net = net};
     RN(pass_for)(&p, net, rows->n_rows);
     p.mode = RN(choose_mode)(net, p.n_threads);
+    p.is_small = RN(is_small)(net, p.kernels, rows->n_rows);
     const double total_weight = RN(set_batch)(&p, rows, NULL, 0, rows->n_rows);
     *loss = RN(step)(&p, total_weight, learning_rate);
     return CR_OK;
@@ -187,6 +214,7 @@ cr_status RN(network_fit)(cr_network *net, const cr_rows *rows, const int64_t *o
         if (i == first_step || n != p.n_rows) {
             RN(pass_for)(&p, net, n);
             p.mode = RN(choose_mode)(net, p.n_threads);
+            p.is_small = RN(is_small)(net, p.kernels, n);
         }
         const double total_weight = RN(set_batch)(&p, rows, order, first, n);
         step_loss[i] = RN(step)(&p, total_weight, learning_rate[n_learning_rates == 1 ? 0 : i]);

@@ -1,7 +1,7 @@
 /* network.h - a network as data: layer records, work arrays, settings. Private to network/.
  *
  * network.c holds what does not depend on the dtype and passes the rest on to the functions declared at
- * the end, which exist once per dtype: network_f32.c and network_f64.c include plan, forward, backward, update and
+ * the end, which exist once per dtype: network_f32.c and network_f64.c include small, plan, forward, backward, update and
  * fit .inc.h, each written once with REAL and RN(name).
  */
 #ifndef CR_NETWORK_H
@@ -59,6 +59,8 @@ typedef struct cr_arena {
     void *scratch;           /* CR_SCRATCH_MAX elements a worker */
     void *slab;              /* slab_size elements a worker */
     size_t slab_size;
+    void *small;             /* the layers of small steps; NULL: the network takes the general passes only */
+    size_t small_lanes;      /* elements of a vector that their rows are padded for; 0: not yet */
 } cr_arena;
 
 /* Buffers for predict: a block of rows through all layers, twice (from one to the other), a worker. */
@@ -97,6 +99,7 @@ struct cr_network {
     cr_loss_options loss_options;
     cr_optimizer optimizer;
     int plain_sgd; /* no momentum, no decay: the update can be fused into the weight gradient */
+    int general_only; /* for tests: no small steps */
 
     cr_arena arena;
     /* The forward that a backward may follow. */

@@ -9,6 +9,7 @@
 #define CURRENT() (cr_current_target()->f64)
 #define CR_DTYPE 64
 #include "../kernels/dtype.h"
+#include "small.inc.h"
 #include "plan.inc.h"
 #include "forward.inc.h"
 #include "backward.inc.h"

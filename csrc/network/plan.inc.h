@@ -79,6 +79,7 @@ static void RN(place)(const cr_network *net, cr_arena *arena, cr_pieces *pieces)
     arena->slab_size = RN(slab_size)(net);
     arena->scratch = cr_piece(pieces, arena->n_workers * CR_SCRATCH_MAX, sizeof(REAL));
     arena->slab = cr_piece(pieces, cr_size_mul(arena->n_workers, arena->slab_size), sizeof(REAL));
+    RN(place_small)(net, arena, pieces);
 }
 
 cr_status RN(network_reserve)(cr_network *net, size_t n_rows)
@@ -152,6 +153,7 @@ typedef struct RN(pass) {
 
     size_t column_layer; /* for tasks over columns: the batch norm */
 
+    int is_small; /* the whole step is one kernel: small.inc.h */
     RN(mode) mode;
     cr_update update;
 } RN(pass);
