@@ -11,7 +11,8 @@ typedef struct RN(product) {
     int activation;
     REAL alpha;
     REAL *pre, *out;
-    REAL *scratch; /* CR_SCRATCH_MAX a worker */
+    REAL *scratch; /* n_scratch elements a worker */
+    size_t n_scratch;
 } RN(product);
 
 static void RN(product_task)(void *argument, size_t index, size_t worker)
@@ -20,7 +21,7 @@ static void RN(product_task)(void *argument, size_t index, size_t worker)
     const RN(kernels) *k = CURRENT();
     const size_t first = index * p->rows_per_task;
     const size_t n = p->n_split - first < p->rows_per_task ? p->n_split - first : p->rows_per_task;
-    REAL *scratch = p->scratch + worker * CR_SCRATCH_MAX;
+    REAL *scratch = p->scratch + worker * p->n_scratch;
     switch (p->kind) {
     case RN(FORWARD):
         k->dense_forward(n, p->n_in, p->n_out, p->a + first * p->ld_a, p->ld_a, p->b, p->ld_b, p->bias,
@@ -53,7 +54,9 @@ static cr_status RN(run_product)(RN(product) *p)
     }
     n_tasks = p->n_split == 0 ? 1 : (p->n_split + p->rows_per_task - 1) / p->rows_per_task;
 
-    void *block = malloc(n_threads * CR_SCRATCH_MAX * sizeof(REAL) + 64);
+    /* Small products must not wait for fresh pages from the system. */
+    p->n_scratch = p->kind != RN(WEIGHT) || work < CR_SCRATCH_WORK ? CR_SCRATCH_MIN : CR_SCRATCH_MAX;
+    void *block = malloc(n_threads * p->n_scratch * sizeof(REAL) + 64);
     if (block == NULL) {
         return CR_NO_MEMORY;
     }

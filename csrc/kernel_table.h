@@ -19,9 +19,11 @@ typedef struct cr_update {
     double root_scale;   /* Adam: 1 / sqrt(1 - beta_2^t) */
 } cr_update;
 
-/* Scratch that the product kernels need, in elements, 64-byte aligned: one packed panel. A kernel table
- * says how much in `scratch`; never more than this. */
-#define CR_SCRATCH_MAX (CR_KB * 64 + 2048)
+/* Scratch that the product kernels need, in elements, 64-byte aligned: one packed panel; or, for weight
+ * gradients of CR_SCRATCH_WORK multiplications or more, panels of 256 columns and a slab of 16 rows. */
+#define CR_SCRATCH_MIN (CR_KB * 64 + 2048)
+#define CR_SCRATCH_WORK 16e6
+#define CR_SCRATCH_MAX (CR_KB * (256 + 16))
 
 /* The key of one dropout mask: word (row * n_cols + col) of this Philox stream decides that element. */
 typedef struct cr_dropout_key {

@@ -30,7 +30,7 @@ typedef struct RN(kernels) {
     size_t tile_rows, tile_cols;
 
     /* -- products (kernels/product.inc.h) ---------------------------------------------------------
-     * scratch: CR_SCRATCH_MAX elements, 64-byte aligned, private to the caller. */
+     * scratch: CR_SCRATCH_MIN or CR_SCRATCH_MAX elements, 64-byte aligned, private to the caller. */
 
     /* y = activation(x w + bias); pre (may be NULL) receives x w + bias; bias may be NULL. By-row
      * activations included. */

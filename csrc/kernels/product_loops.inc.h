@@ -12,7 +12,7 @@
 #define CR_ROWS_BYTES ((size_t)512 << 10)
 /* Weights above this are read row by row when x has one row: strips of columns would jump through memory. */
 #define CR_STREAM_BYTES ((size_t)768 << 10)
-/* Rows whose totals fit scratch beside a panel: CR_KB x 2 V_LANES + rows x 2 V_LANES <= CR_SCRATCH_MAX for
+/* Rows whose totals fit scratch beside a panel: CR_KB x 2 V_LANES + rows x 2 V_LANES <= CR_SCRATCH_MIN for
  * up to 16 lanes. */
 #define CR_ASIDE_ROWS 256
 /* How panels of B come about. */
@@ -30,6 +30,7 @@ static void FN(set_block)(FN(product) *p, size_t q)
     p->terms = FN(smaller)(p->k - q, CR_KB);
     p->first = q == 0;
     p->last = q + p->terms == p->k;
+    p->n_fetch = !p->fetch ? 0 : p->last && p->saved != NULL ? 2 : 1;
 }
 
 /* The two choices that depend on sizes alone. Rows of A a multiple of 4 KiB apart fall on one set of a

@@ -98,6 +98,7 @@ typedef struct FN(product) {
     size_t most_rows; /* of a tile, whatever its shape allows; set by set_tiles */
     int fetch;        /* C is worth fetching ahead; ditto */
     /* the block at hand */
+    size_t n_fetch; /* arrays that its tiles fetch ahead: C, saved */
     size_t terms;
     int first, last;
 } FN(product);
@@ -131,21 +132,27 @@ CR_INLINE void FN(tile)(const int MR, const int NV, const int TAIL, const FN(pro
 #define CR_ZERO(r, v) acc[r][v] = V(zero)();
     CR_TILE(CR_ZERO, CR_NO_STEP)
 
-    /* C, and what it will be compared with, are not needed before the sums are done: fetch them meanwhile. */
-#define CR_FETCH(r, v) V(prefetch)(line + v * V_LANES);
-#define CR_FETCH_STEP line += ld_line;
-    if (p->fetch) {
-        const REAL *line = to;
-        const size_t ld_line = ld_to;
-        CR_TILE(CR_FETCH, CR_FETCH_STEP)
-    }
-    if (p->fetch && p->last && p->saved != NULL) {
-        const REAL *line = p->saved + i * p->ld_saved + j;
-        const size_t ld_line = p->ld_saved;
-        CR_TILE(CR_FETCH, CR_FETCH_STEP)
-    }
-
+    /* C, and what it will be compared with, are not needed before the sums are done: fetch them meanwhile, a row
+     * a term, for misses all at once would hold up those of A and B. */
+    const size_t n_fetch = p->n_fetch * (size_t)MR;
+    const REAL *line = to;
+    size_t ld_line = ld_to;
     for (size_t q = 0; q < terms; q++) {
+        if (q < n_fetch) {
+            if (q == (size_t)MR) {
+                line = p->saved + i * p->ld_saved + j;
+                ld_line = p->ld_saved;
+            }
+            V(prefetch)(line);
+            if (NV > 1) {
+                V(prefetch)(line + V_LANES);
+            }
+            if (NV > 2) {
+                V(prefetch)(line + 2 * V_LANES);
+                V(prefetch)(line + 3 * V_LANES);
+            }
+            line += ld_line;
+        }
         const V(t) row_0 = FN(tile_load)(TAIL && NV == 1, mask, b);
         const V(t) row_1 = NV > 1 ? FN(tile_load)(TAIL && NV == 2, mask, b + V_LANES) : row_0;
         const V(t) row_2 = NV > 2 ? V(load)(b + 2 * V_LANES) : row_0;
@@ -223,13 +230,13 @@ CR_INLINE void FN(tile)(const int MR, const int NV, const int TAIL, const FN(pro
         }
         }
     }
-    REAL *line = to;
-    const size_t ld_line = ld_to;
-    CR_TILE(CR_STORE, CR_STORE_STEP)
+    {
+        REAL *line = to;
+        const size_t ld_line = ld_to;
+        CR_TILE(CR_STORE, CR_STORE_STEP)
+    }
 
 #undef CR_ZERO
-#undef CR_FETCH
-#undef CR_FETCH_STEP
 #undef CR_MULTIPLY
 #undef CR_MULTIPLY_STEP
 #undef CR_END_ONE

@@ -60,7 +60,7 @@ static void RN(serve_block)(void *argument, size_t index, size_t worker)
     buffer[0] = (REAL *)w->buffers + worker * 2 * CR_BLOCK_ROWS * w->ld;
     buffer[1] = buffer[0] + CR_BLOCK_ROWS * w->ld;
     RN(layer_extra) extra = {.mean = (REAL *)w->row_mean + worker * CR_BLOCK_ROWS,
-                             .scratch = (REAL *)w->scratch + worker * CR_SCRATCH_MAX};
+                             .scratch = (REAL *)w->scratch + worker * CR_SCRATCH_MIN};
     REAL *y = s->y == NULL ? NULL : s->y + first * s->ld_y;
 
     const REAL *at = s->x + first * s->ld_x;

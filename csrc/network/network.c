@@ -28,7 +28,7 @@ static void place_workspace(cr_workspace *workspace, cr_pieces *pieces, const cr
     const size_t ld = (network->widest + 15) & ~(size_t)15;
     const size_t rows = cr_size_mul(n_workers, CR_BLOCK_ROWS);
     void *buffers = cr_piece(pieces, cr_size_mul(cr_size_mul(2, rows), ld), element);
-    void *scratch = cr_piece(pieces, n_workers * CR_SCRATCH_MAX, element);
+    void *scratch = cr_piece(pieces, n_workers * CR_SCRATCH_MIN, element);
     void *row_mean = cr_piece(pieces, rows, element);
     void *row_inverse_std = cr_piece(pieces, rows, element);
     void *inverse_std = cr_piece(pieces, network->sizes.n_running, element);

@@ -68,7 +68,7 @@ typedef struct cr_workspace {
     void *block;             /* what to free; this struct stands at its start */
     size_t n_workers;
     size_t ld;               /* of the two buffers */
-    void *buffers, *scratch; /* per worker: 2 * CR_BLOCK_ROWS * ld, CR_SCRATCH_MAX */
+    void *buffers, *scratch; /* per worker: 2 * CR_BLOCK_ROWS * ld, CR_SCRATCH_MIN */
     void *row_mean, *row_inverse_std; /* of layer norms; CR_BLOCK_ROWS a worker */
     void *inverse_std;       /* of all batch norms, n_running elements, each at its running offset */
     double *row_loss;        /* evaluate: capacity */

@@ -212,12 +212,15 @@ static void V(check_shape)(size_t n_rows, size_t n_in, size_t n_out)
     const size_t shape[3] = {n_rows, n_in, n_out};
     V(matrix) x = V(input)(n_rows, n_in, random_below(3) * 3, random_below(4));
     V(matrix) w = V(input)(n_in, n_out, random_below(3) * 7, random_below(4));
-    V(matrix) dz = V(input)(n_rows, n_out, random_below(3) * 3, random_below(4));
+    /* Wide dz in rows a multiple of 4 KiB apart, which large weight gradients copy. */
+    V(matrix) dz = V(input)(n_rows, n_out, n_out < 1000 ? random_below(3) * 3 : (0 - n_out) % 1024, random_below(4));
     V(matrix) saved = V(input)(n_rows, n_in, random_below(2) * 9, random_below(4));
     V(matrix) bias = V(input)(1, n_out, 0, random_below(4));
     V(matrix) z = V(output)(n_rows, n_out), dx = V(output)(n_rows, n_in), dw = V(output)(n_in, n_out);
     /* 64-byte aligned, as the contract of scratch says. */
-    REAL *const room = malloc(CR_SCRATCH_MAX * sizeof(REAL) + 64);
+    const size_t n_scratch =
+        (double)n_rows * (double)n_in * (double)n_out < CR_SCRATCH_WORK ? CR_SCRATCH_MIN : CR_SCRATCH_MAX;
+    REAL *const room = malloc(n_scratch * sizeof(REAL) + 64);
     if (room == NULL) {
         abort();
     }
