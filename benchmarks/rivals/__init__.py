@@ -69,6 +69,7 @@ RIVALS = {
             {"OPENBLAS_CORETYPE": "SkylakeX"},
         ),
         Rival("scikit_learn", "scikit-learn", "scikit_learn"),
+        Rival("torch", "PyTorch, eager", "torch"),
         Rival("jax", "JAX, jit", "jax"),
         Rival("onnxruntime", "ONNX Runtime", "onnxruntime"),
     )
