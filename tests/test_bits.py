@@ -119,6 +119,24 @@ def test_fit_is_train_step_batch_by_batch(optimizer, dtype, rng):
     assert state(models[0]) == state(models[1])
 
 
+def test_penalties_are_added_in_one_order(dtype):
+    """Layer by layer in both engines: another order shows in the last bit of the loss for some weights."""
+    for seed in range(40):
+
+        def penalty(*more, seed=seed):
+            dense = [
+                cr.Dense(7, l1=0.1, l2=0.3),
+                cr.Dense(5, l1=0.07),
+                cr.Dense(3, l1=0.01, l2=0.2),
+                cr.Dense(2, l2=0.6),
+            ]
+            model = cr.Sequential([*dense, *more], seed=seed, dtype=dtype)
+            model.build(6)
+            return model._engine.penalty()
+
+        assert penalty() == penalty(Pass()) > 0
+
+
 @each_optimizer
 def test_a_python_layer_changes_no_bit(optimizer, dtype, rng):
     """The model with the Python layer runs layer by layer from Python, by both ways of training."""

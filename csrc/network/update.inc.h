@@ -11,12 +11,14 @@ double RN(network_penalty)(const cr_network *net)
     for (size_t i = 0; net->has_penalty && i < net->n_layers; i++) {
         const cr_record *r = &net->records[i];
         const REAL *weight = (const REAL *)net->arrays.parameters + r->weight;
+        double of_layer = 0.0; /* layer by layer, as layerwise.py adds them */
         if (r->l1 != 0.0) {
-            penalty += r->l1 * k->sum_abs(r->n_in * r->n_out, weight);
+            of_layer += r->l1 * k->sum_abs(r->n_in * r->n_out, weight);
         }
         if (r->l2 != 0.0) {
-            penalty += r->l2 * k->sum_squares(r->n_in * r->n_out, weight);
+            of_layer += r->l2 * k->sum_squares(r->n_in * r->n_out, weight);
         }
+        penalty += of_layer;
     }
     return penalty;
 }

@@ -5,7 +5,7 @@ that both ways give the same bits. Reading this file is the shortest way to see 
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -140,7 +140,7 @@ class LayerByLayer:
 
     def penalty(self) -> float:
         """Sum of the penalties l1 sum |w| + l2 sum w^2."""
-        return sum((network.penalty() for network in self._penalties.values()), 0.0)
+        return _added(network.penalty() for network in self._penalties.values())
 
     def flat(self, arrays: list[Array]) -> Array:
         """The arrays one after the other, in a new one."""
@@ -163,7 +163,7 @@ class LayerByLayer:
             np.clip(gradient, -self._optimizer.clip_value, self._optimizer.clip_value, out=gradient)
         if self._optimizer.clip_norm > 0.0:
             ranges = (gradient[i : i + _NORM_RANGE] for i in range(0, len(gradient), _NORM_RANGE))
-            norm = math.sqrt(sum((_core.sum_squares(part) for part in ranges), 0.0))
+            norm = math.sqrt(_added(_core.sum_squares(part) for part in ranges))
             if norm > self._optimizer.clip_norm:
                 gradient *= gradient.dtype.type(self._optimizer.clip_norm / norm)
         try:
@@ -180,6 +180,14 @@ class LayerByLayer:
         for array in arrays:
             array[...] = values[start : start + array.size].reshape(array.shape)
             start += array.size
+
+
+def _added(values: Iterable[float]) -> float:
+    """The values added left to right. Not sum(): since Python 3.12 it carries a compensation along."""
+    total = 0.0
+    for value in values:
+        total += value
+    return total
 
 
 def _penalty_gradient(l1: float, l2: float, weight: Array) -> Array:
