@@ -118,6 +118,7 @@ CR_INLINE void FN(norm_parameters_pass)(size_t n_vectors, V(mask_t) live, int by
     for (size_t v = 0; v < n_vectors; ++v) {
         total_gamma[v] = V(zero)();
         total_beta[v] = V(zero)();
+        center[v] = scale[v] = V(zero)(); /* of no use by row: there both change from row to row */
         if (by_column) {
             const size_t k = v * V_LANES;
             center[v] = v < last ? V(load)(mean + k) : V(load_masked)(live, mean + k);
