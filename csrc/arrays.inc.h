@@ -165,6 +165,10 @@ static cr_status RN(check_targets)(cr_loss kind, size_t n_rows, size_t n_out, co
         }
         return bad ? CR_BAD_LABEL : CR_OK;
     }
+    if (ld_target == n_out) { /* rows side by side: one long row, which the compiler can take many at once of */
+        n_out *= n_rows;
+        n_rows = 1;
+    }
     int bad = 0;
     for (size_t i = 0; i < n_rows; i++) {
         for (size_t j = 0; j < n_out; j++) {
