@@ -19,6 +19,22 @@ class Pass(cr.Layer):
         return dy
 
 
+each_engine = pytest.mark.parametrize("python", [False, True], ids=["native", "layer by layer"])
+
+
+def layers_of(python, n_out=3):
+    """A small net; with a Python layer in it, it runs layer by layer."""
+    return [cr.Dense(6, "tanh"), *([Pass()] if python else []), cr.Dense(n_out)]
+
+
+def compiled(layers=None, optimizer="sgd", loss="softmax_cross_entropy", metrics=(), *, n_in=5, n_out=3, **settings):
+    """A built and compiled model, in float64 from seed 1 unless told otherwise."""
+    model = cr.Sequential(layers or layers_of(False, n_out), **{"seed": 1, "dtype": "float64", **settings})
+    model.compile(optimizer, loss, metrics)
+    model.build(n_in)
+    return model
+
+
 def everything(rate=0.25):
     """One layer of each kind."""
     return [

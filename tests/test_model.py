@@ -2,11 +2,13 @@
 
 import subprocess
 import sys
+from functools import partial
 
 import numpy as np
 import pytest
 import reference
 from models import Pass, everything, refused, state, weight_bits
+from models import compiled as build_compiled
 
 import chainrule as cr
 
@@ -23,12 +25,7 @@ def labels():
     return np.arange(N_ROWS) * 7 % N_OUT
 
 
-def compiled(layers=None, optimizer="sgd", loss="softmax_cross_entropy", metrics=(), **settings):
-    settings = {"seed": 1, "dtype": "float64", **settings}
-    model = cr.Sequential(layers or [cr.Dense(6, "tanh"), cr.Dense(N_OUT)], **settings)
-    model.compile(optimizer, loss, metrics)
-    model.build(N_IN)
-    return model
+compiled = partial(build_compiled, n_in=N_IN, n_out=N_OUT)
 
 
 # -- forward, backward, train_step ---------------------------------------------------------------------------

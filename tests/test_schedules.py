@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from models import Pass, everything, refused, weight_bits
+from models import compiled, each_engine, everything, layers_of, refused, weight_bits
 from tools import same_bits_on_every_isa
 
 import chainrule as cr
@@ -21,21 +21,6 @@ def x(rng):
 @pytest.fixture
 def labels():
     return np.arange(N_ROWS) * 5 % N_OUT
-
-
-def compiled(layers=None, optimizer="sgd", loss="softmax_cross_entropy", metrics=(), **settings):
-    settings = {"seed": 1, "dtype": "float64", **settings}
-    model = cr.Sequential(layers or [cr.Dense(6, "tanh"), cr.Dense(N_OUT)], **settings)
-    model.compile(optimizer, loss, metrics)
-    model.build(N_IN)
-    return model
-
-
-each_engine = pytest.mark.parametrize("python", [False, True], ids=["native", "layer by layer"])
-
-
-def layers_of(python):
-    return [cr.Dense(6, "tanh"), *([Pass()] if python else []), cr.Dense(N_OUT)]
 
 
 # -- formulas ---------------------------------------------------------------------------------------------------------
@@ -170,3 +155,11 @@ def test_a_function_that_gives_no_rate_changes_nothing(train, rate, error, match
     model = compiled([*everything()[:-1], cr.Dense(N_OUT)], cr.SGD(rate, momentum=0.9))
     with refused(model, error, match):
         getattr(model, train)(x, labels)
+
+
+def test_a_schedule_without_values_says_so():
+    class Nothing(schedules.Schedule):
+        pass
+
+    with pytest.raises(NotImplementedError, match=r"^Nothing needs a method values\(first_step, n\)$"):
+        Nothing()(0)

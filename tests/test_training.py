@@ -8,7 +8,7 @@ import time
 
 import numpy as np
 import pytest
-from models import Pass, everything, permutation, state, weight_bits
+from models import Pass, compiled, each_engine, everything, layers_of, permutation, state, weight_bits
 
 import chainrule as cr
 
@@ -23,21 +23,6 @@ def x(rng):
 @pytest.fixture
 def labels():
     return np.arange(N_ROWS) * 5 % N_OUT
-
-
-def compiled(layers=None, optimizer="sgd", loss="softmax_cross_entropy", metrics=(), **settings):
-    settings = {"seed": 1, "dtype": "float64", **settings}
-    model = cr.Sequential(layers or [cr.Dense(6, "tanh"), cr.Dense(N_OUT)], **settings)
-    model.compile(optimizer, loss, metrics)
-    model.build(N_IN)
-    return model
-
-
-each_engine = pytest.mark.parametrize("python", [False, True], ids=["native", "layer by layer"])
-
-
-def layers_of(python):
-    return [cr.Dense(6, "tanh"), *([Pass()] if python else []), cr.Dense(N_OUT)]
 
 
 # -- epochs and batches ------------------------------------------------------------------------------------------

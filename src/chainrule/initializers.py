@@ -62,7 +62,7 @@ class Initializer(Described):
         return self
 
     def __call__(self, shape: Shape, random: Random) -> Array:
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} needs a method __call__(shape, random)")
 
 
 class Constant(Initializer):

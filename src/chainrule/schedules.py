@@ -27,7 +27,7 @@ class Schedule(Described):
 
     def values(self, first_step: int, n: int) -> Rates:
         """Return the rates of steps first_step .. first_step + n - 1, float64 of shape (n,)."""
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} needs a method values(first_step, n)")
 
     def __call__(self, step: int) -> float:
         """Return the rate of one step."""
