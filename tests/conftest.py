@@ -5,6 +5,7 @@ import os
 import sys
 from pathlib import Path
 
+import hypothesis
 import numpy as np
 import pytest
 
@@ -24,6 +25,18 @@ if Path(_found.origin).resolve().is_relative_to(HERE.parent / "src"):
 from chainrule import _core  # noqa: E402
 
 _FORCED_ISA = os.environ.get("CHAINRULE_ISA")
+
+
+# The same cases on every run, and no clock in a verdict. CHAINRULE_EXAMPLES=2000 looks further.
+hypothesis.settings.register_profile(
+    "chainrule",
+    derandomize=True,
+    deadline=None,
+    database=None,
+    max_examples=int(os.environ.get("CHAINRULE_EXAMPLES", "25")),
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+)
+hypothesis.settings.load_profile("chainrule")
 
 
 @pytest.fixture(params=[_FORCED_ISA] if _FORCED_ISA else _core.isas_supported())

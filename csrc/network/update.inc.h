@@ -10,6 +10,9 @@ double RN(network_penalty)(const cr_network *net)
     double penalty = 0.0;
     for (size_t i = 0; net->has_penalty && i < net->n_layers; i++) {
         const cr_record *r = &net->records[i];
+        if (r->l1 == 0.0 && r->l2 == 0.0) {
+            continue; /* it may have no weight at all */
+        }
         const REAL *weight = (const REAL *)net->arrays.parameters + r->weight;
         double of_layer = 0.0; /* layer by layer, as layerwise.py adds them */
         if (r->l1 != 0.0) {
