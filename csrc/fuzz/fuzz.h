@@ -1,7 +1,7 @@
 /* fuzz.h - what the fuzz targets share: reading the input, failing, numbers, arrays that end where they end.
  *
  * A target turns libFuzzer's bytes into a call of the library and checks what must hold for every such call;
- * REQUIRE ends the process when it does not, and libFuzzer keeps the input. See README.md.
+ * REQUIRE ends the process when it does not, and libFuzzer keeps the input.
  */
 #ifndef CR_FUZZ_H
 #define CR_FUZZ_H
