@@ -26,7 +26,7 @@ static void RN(product_task)(void *argument, size_t index, size_t worker)
     case RN(FORWARD):
         k->dense_forward(n, p->n_in, p->n_out, p->a + first * p->ld_a, p->ld_a, p->b, p->ld_b, p->bias,
                          p->activation, p->alpha, p->pre ? p->pre + first * p->ld_pre : NULL, p->ld_pre,
-                         p->out + first * p->ld_out, p->ld_out, scratch);
+                         p->out + first * p->ld_out, p->ld_out, NULL, scratch);
         break;
     case RN(INPUT):
         k->dense_backward_input(n, p->n_in, p->n_out, p->a + first * p->ld_a, p->ld_a, p->b, p->ld_b, p->activation,

@@ -25,6 +25,16 @@ typedef struct cr_update {
 #define CR_SCRATCH_WORK 16e6
 #define CR_SCRATCH_MAX (CR_KB * (256 + 16))
 
+/* Rows that will be gathered soon, fetched from memory by a product while it works: row order[i], i < n_rows, are
+ * n_cols elements of the product's type at base + order[i] * ld elements. The rest is the product's: it fetches
+ * `run` elements a tile, from element `at` of row `next` on. */
+typedef struct cr_soon {
+    const void *base;
+    const int64_t *order;
+    size_t n_rows, n_cols, ld;
+    size_t run, next, at;
+} cr_soon;
+
 /* The key of one dropout mask: word (row * n_cols + col) of this Philox stream decides that element. */
 typedef struct cr_dropout_key {
     uint64_t seed, forward;

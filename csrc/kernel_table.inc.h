@@ -33,10 +33,10 @@ typedef struct RN(kernels) {
      * scratch: CR_SCRATCH_MIN or CR_SCRATCH_MAX elements, 64-byte aligned, private to the caller. */
 
     /* y = activation(x w + bias); pre (may be NULL) receives x w + bias; bias may be NULL. By-row
-     * activations included. */
+     * activations included. soon: fetched meanwhile, a hint alone; NULL: nothing. */
     void (*dense_forward)(size_t n_rows, size_t n_in, size_t n_out, const REAL *x, size_t ld_x, const REAL *w,
                           size_t ld_w, const REAL *bias, int activation, REAL alpha, REAL *pre, size_t ld_pre,
-                          REAL *y, size_t ld_y, REAL *scratch);
+                          REAL *y, size_t ld_y, cr_soon *soon, REAL *scratch);
     /* dx = (dz w^T) * f'(saved), f elementwise; saved NULL for identity. dx may be saved. */
     void (*dense_backward_input)(size_t n_rows, size_t n_in, size_t n_out, const REAL *dz, size_t ld_dz,
                                  const REAL *w, size_t ld_w, int activation, REAL alpha, const REAL *saved,

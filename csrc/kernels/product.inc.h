@@ -21,7 +21,7 @@ static int FN(stays_in_place)(size_t m, size_t k, size_t n)
 
 static void FN(dense_forward)(size_t n_rows, size_t n_in, size_t n_out, const REAL *x, size_t ld_x,
                               const REAL *w, size_t ld_w, const REAL *bias, int activation, REAL alpha,
-                              REAL *pre, size_t ld_pre, REAL *y, size_t ld_y, REAL *scratch)
+                              REAL *pre, size_t ld_pre, REAL *y, size_t ld_y, cr_soon *soon, REAL *scratch)
 {
     if (n_rows == 0 || n_out == 0) {
         return;
@@ -33,7 +33,7 @@ static void FN(dense_forward)(size_t n_rows, size_t n_in, size_t n_out, const RE
         .a = x, .a_row = ld_x, .a_col = 1, .b = w, .ld_b = ld_w,
         .total = y, .ld_total = ld_y, .out = y, .ld_out = ld_y,
         .end = kind == CR_RELU ? CR_END_RELU : kind == CR_LEAKY_RELU ? CR_END_LEAKY_RELU : CR_END_STORE,
-        .factor = alpha, .bias = bias, .pre = pre, .ld_pre = ld_pre,
+        .factor = alpha, .bias = bias, .pre = pre, .ld_pre = ld_pre, .soon = soon,
     };
     if (n_rows == 1 && n_in > CR_KB && n_out <= V_LANES) {
         FN(narrow_row)(&p);
@@ -43,6 +43,9 @@ static void FN(dense_forward)(size_t n_rows, size_t n_in, size_t n_out, const RE
         const int panels = FN(stays_in_place)(n_rows, n_in, n_out) ? CR_PANEL_IN_PLACE : CR_PANEL_COPIED;
         /* Activations that follow find their rows in the cache: as many as fit half of its second level. */
         FN(set_tiles)(&p);
+        if (soon != NULL) {
+            soon->run = FN(run_length)(&p);
+        }
         const size_t row_bytes = sizeof(REAL) * (in_tile ? FN(smaller)(n_in, CR_KB) : n_in + n_out);
         const size_t most = CR_ROWS_BYTES / (row_bytes + 1);
         /* But enough of them to be worth a panel. */

@@ -68,9 +68,35 @@ typedef struct FN(ahead) {
     size_t rows, cols, ld;
 } FN(ahead);
 
+/* Elements of a row to fetch a tile so that all rows come to be fetched: a row's n-th part. */
+static size_t FN(run_length)(const FN(product) *p)
+{
+    const size_t n_tiles = (p->m / CR_TILE_ROWS + 1) * (p->n / (2 * V_LANES) + 1) * (p->k / CR_KB + 1);
+    const size_t tiles_a_row = n_tiles / p->soon->n_rows;
+    return p->soon->n_cols / (tiles_a_row > 0 ? tiles_a_row : 1) + 1;
+}
+
+/* The next tile shall fetch the next run: little by little, for processors drop requests that come faster than
+ * memory answers (128 rows of 3 KiB, all at once: gathered as slowly as without). */
+static void FN(next_run)(FN(product) *p)
+{
+    cr_soon *const soon = p->soon;
+    if (soon->next == soon->n_rows) {
+        p->run = NULL;
+        return;
+    }
+    p->run = (const REAL *)soon->base + (size_t)soon->order[soon->next] * soon->ld + soon->at;
+    p->n_run = FN(smaller)(FN(smaller)(soon->run, V_LANES * p->terms), soon->n_cols - soon->at);
+    soon->at += p->n_run;
+    if (soon->at == soon->n_cols) {
+        soon->next++;
+        soon->at = 0;
+    }
+}
+
 /* The tiles of one panel of columns, j to j + width: rows i to i + n_rows of C, split evenly. a: row i of A
  * at the block's first term. */
-static void FN(panel_tiles)(const FN(product) *p, size_t n_rows, const REAL *a, const REAL *b, size_t ld_b,
+static void FN(panel_tiles)(FN(product) *p, size_t n_rows, const REAL *a, const REAL *b, size_t ld_b,
                             size_t i, size_t j, size_t width, const FN(ahead) *ahead)
 {
     size_t tail;
@@ -85,6 +111,9 @@ static void FN(panel_tiles)(const FN(product) *p, size_t n_rows, const REAL *a, 
             FN(prefetch_rows)(ahead->rows * t / n_tiles, ahead->rows * (t + 1) / n_tiles, ahead->cols,
                               ahead->start, ahead->ld);
         }
+        if (p->soon != NULL) {
+            FN(next_run)(p);
+        }
         FN(tiles)[shape][height - 1](p, a, b, ld_b, i, j, tail);
         a += height * p->a_row;
         i += height;
@@ -92,7 +121,7 @@ static void FN(panel_tiles)(const FN(product) *p, size_t n_rows, const REAL *a, 
 }
 
 /* One block of terms, from q, of rows i to i + n_rows: panel after panel, each used for all these rows. */
-static void FN(rows_block)(const FN(product) *p, int panels, size_t q, size_t i, size_t n_rows, REAL *scratch)
+static void FN(rows_block)(FN(product) *p, int panels, size_t q, size_t i, size_t n_rows, REAL *scratch)
 {
     const REAL *const a = p->a + i * p->a_row + q * p->a_col;
     size_t width;

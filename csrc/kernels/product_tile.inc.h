@@ -97,8 +97,11 @@ typedef struct FN(product) {
     size_t ld_saved;
     size_t most_rows; /* of a tile, whatever its shape allows; set by set_tiles */
     int fetch;        /* C is worth fetching ahead; ditto */
+    cr_soon *soon;    /* rows wanted after this product; NULL: none */
     /* the block at hand */
     size_t n_fetch; /* arrays that its tiles fetch ahead: C, saved */
+    const REAL *run; /* what the next tile fetches instead: n_run elements; NULL: nothing */
+    size_t n_run;
     size_t terms;
     int first, last;
 } FN(product);
@@ -134,12 +137,17 @@ CR_INLINE void FN(tile)(const int MR, const int NV, const int TAIL, const FN(pro
 
     /* C, and what it will be compared with, are not needed before the sums are done: fetch them meanwhile, a row
      * a term, for misses all at once would hold up those of A and B. */
-    const size_t n_fetch = p->n_fetch * (size_t)MR;
+    size_t n_fetch = p->n_fetch * (size_t)MR;
     const REAL *line = to;
     size_t ld_line = ld_to;
+    if (p->run != NULL) {
+        line = p->run;
+        ld_line = NV * V_LANES;
+        n_fetch = (p->n_run + ld_line - 1) / ld_line;
+    }
     for (size_t q = 0; q < terms; q++) {
         if (q < n_fetch) {
-            if (q == (size_t)MR) {
+            if (q == (size_t)MR && p->n_fetch == 2) {
                 line = p->saved + i * p->ld_saved + j;
                 ld_line = p->ld_saved;
             }

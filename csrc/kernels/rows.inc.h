@@ -119,18 +119,25 @@ static inline void FN(log_softmax_row_backward)(size_t n, const REAL *dy, const 
     FN(map_2)(FN(log_softmax_slope), FN(row_sum)(n, dy), n, dy, y, dx);
 }
 
+/* Rows that gather_rows asks for ahead of the one it copies: the rows lie anywhere, so no processor foresees them
+ * (128 rows of 3 KiB out of 188 MB: 30 us without, 20 with 3 or more). */
+#define CR_ROWS_AHEAD 4
+
 /* out row i = a row order[i]; out does not overlap a. */
 static void FN(gather_rows)(size_t n_rows, size_t n_cols, const REAL *a, size_t ld_a,
                             const int64_t *order, REAL *out, size_t ld_out)
 {
     for (size_t i = 0; i < n_rows; ++i) {
         const REAL *row = a + (size_t)order[i] * ld_a;
+        const REAL *ahead = a + (size_t)order[i + CR_ROWS_AHEAD < n_rows ? i + CR_ROWS_AHEAD : i] * ld_a;
         REAL *to = out + i * ld_out;
         size_t j = 0;
         for (; j + V_LANES <= n_cols; j += V_LANES) {
+            V(prefetch)(ahead + j);
             V(store)(to + j, V(load)(row + j));
         }
         if (j < n_cols) {
+            V(prefetch)(ahead + j);
             V(store_tail)(to + j, V(load_tail)(row + j, n_cols - j), n_cols - j);
         }
     }

@@ -6,6 +6,7 @@ typedef struct RN(layer_extra) {
     size_t ld_pre;
     const REAL *batch_mean;    /* batch norm, by column */
     REAL *mean, *inverse_std;  /* layer norm: receive one pair a row; batch norm: inverse_std is read */
+    cr_soon *soon;             /* dense: rows to fetch meanwhile; NULL: none */
     REAL *scratch;
 } RN(layer_extra);
 
@@ -17,7 +18,7 @@ static inline void RN(layer_forward)(const RN(kernels) *k, const cr_record *r, c
     case CR_LAYER_DENSE:
         k->dense_forward(n_rows, r->n_in, r->n_out, x, ld_x, parameters + r->weight, r->n_out,
                          r->bias == CR_NONE ? NULL : parameters + r->bias, r->activation, (REAL)r->alpha, extra->pre,
-                         extra->ld_pre, y, ld_y, extra->scratch);
+                         extra->ld_pre, y, ld_y, extra->soon, extra->scratch);
         break;
     case CR_LAYER_NORM:
         k->layer_norm_forward(n_rows, r->n_out, (REAL)r->epsilon, x, ld_x, parameters + r->weight,
@@ -140,10 +141,24 @@ cr_status RN(network_predict)(cr_network *net, size_t n_rows, const REAL *x, siz
 
 /* ---- training ------------------------------------------------------------------------------------------ */
 
+/* What rows row .. row+n-1 of the arena receive in the next step: the first product has it fetched meanwhile. */
+static cr_soon RN(soon)(const RN(pass) *p, size_t row, size_t n)
+{
+    const cr_rows *from = p->source;
+    cr_soon soon = {.base = from->x, .order = p->order + p->n_rows + row, .n_cols = p->net->n_in,
+                    .ld = from->ld_x};
+    soon.n_rows = p->n_next < row ? 0 : p->n_next - row < n ? p->n_next - row : n;
+    return soon;
+}
+
 /* Rows row .. row+n-1 through the layers of this part of the pass. */
 static void RN(forward_rows)(const RN(pass) *p, size_t row, size_t n, REAL *scratch)
 {
     const cr_network *net = p->net;
+    cr_soon soon = {.n_rows = 0};
+    if (p->gathers && p->fetches) {
+        soon = RN(soon)(p, row, n);
+    }
     for (size_t i = p->forward_from; i < p->forward_to; i++) {
         const cr_record *r = &net->records[i];
         const cr_buffers *b = &net->arena.layers[i];
@@ -159,7 +174,7 @@ static void RN(forward_rows)(const RN(pass) *p, size_t row, size_t n, REAL *scra
             }
             continue;
         }
-        RN(layer_extra) extra = {.ld_pre = b->ld, .scratch = scratch};
+        RN(layer_extra) extra = {.ld_pre = b->ld, .soon = soon.next < soon.n_rows ? &soon : NULL, .scratch = scratch};
         if (b->pre != NULL) {
             extra.pre = (REAL *)b->pre + row * b->ld;
         }

@@ -139,7 +139,7 @@ static void V(check_forward)(const cr_target *target, const size_t *shape, const
         }
         table->activation(kinds[k], alpha, shape[0], shape[2], z.at, z.ld, f.at, f.ld);
         table->dense_forward(shape[0], shape[1], shape[2], x->at, x->ld, w->at, w->ld, with_bias ? bias->at : NULL,
-                             kinds[k], alpha, with_pre ? pre.at : NULL, pre.ld, y.at, y.ld, scratch);
+                             kinds[k], alpha, with_pre ? pre.at : NULL, pre.ld, y.at, y.ld, NULL, scratch);
         V(check_output)("forward", target->name, shape, kinds[k], &f, &y);
         if (with_pre) {
             V(check_output)("forward pre", target->name, shape, kinds[k], &z, &pre);
