@@ -312,6 +312,23 @@ def test_threads_change_no_bit_of_any_layer(rng):
     with_threads(train)
 
 
+@pytest.mark.parametrize("n_rows", [5, 70, 256])
+def test_threads_change_no_bit_of_wide_layers(n_rows, rng):
+    """Wide weights are cut into strips of columns: next to each other, below a norm, with and without f' of their own."""
+    x, y = rows(rng, n_rows=n_rows, n_in=700)
+
+    def train():
+        layers = [cr.Dense(1000, "relu"), cr.Dense(808, "gelu"), cr.BatchNorm(), cr.Dense(801), cr.Activation("tanh"),
+                  cr.Dropout(0.3), cr.Dense(820, "softmax"), cr.Dense(810, "mish"), cr.LayerNorm(),
+                  cr.Dense(N_OUT)]  # fmt: skip
+        model = compiled(layers, "momentum", n_in=700)
+        losses = [model.train_step(x, y) for _ in range(2)]
+        dx = model.backward(model.forward(x, training=True))
+        return weight_bits(model) + bits(losses, model.predict(x), dx, model.gradients)
+
+    with_threads(train)
+
+
 def test_threads_change_no_bit_of_a_shuffled_epoch(rng):
     x, y = rows(rng, n_rows=700, n_in=200)
 

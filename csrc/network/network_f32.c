@@ -13,6 +13,8 @@
 #include "plan.inc.h"
 #include "forward.inc.h"
 #include "backward.inc.h"
+#include "columns.inc.h"
+#include "parameters.inc.h"
 #include "update.inc.h"
 #include "fit.inc.h"
 #include "../kernels/dtype_end.h"

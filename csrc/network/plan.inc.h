@@ -153,16 +153,18 @@ typedef struct RN(pass) {
     REAL *dx;                          /* receives the gradient of x; NULL: not wanted */
     size_t ld_dx;
 
-    size_t column_layer; /* for tasks over columns: the batch norm */
+    size_t backward_edge; /* wide dense layer: only the elementwise part of it is the rows'; CR_NONE: none */
+
+    size_t column_layer; /* for tasks over columns: the layer */
 
     int is_small; /* the whole step is one kernel: small.inc.h */
     RN(mode) mode;
     cr_update update;
 } RN(pass);
 
-/* Rows a task takes when several threads share a batch: four tasks a thread, so that a helper that wakes late or is
- * pushed aside costs little, but at least four register tiles, because each task transposes or packs the weights
- * anew. */
+/* Rows a task takes when several threads share a batch: up to four tasks a thread, so that a helper that wakes late or
+ * is pushed aside costs little, of at least four register tiles, because each task transposes or packs the weights
+ * anew; and as many for each thread, for else one of them idles at the end. */
 static size_t RN(rows_per_task)(const RN(kernels) *kernels, size_t n_rows, size_t n_threads)
 {
     if (n_threads <= 1 || n_rows == 0) {
@@ -170,9 +172,9 @@ static size_t RN(rows_per_task)(const RN(kernels) *kernels, size_t n_rows, size_
     }
     const size_t tile = kernels->tile_rows;
     const size_t share = (n_rows + n_threads - 1) / n_threads;
-    const size_t quarter = (share / 4 + tile - 1) / tile * tile;
-    const size_t rows = quarter > 4 * tile ? quarter : 4 * tile;
-    return rows < share ? rows : share;
+    size_t a_thread = share / (4 * tile);
+    a_thread = a_thread > 4 ? 4 : a_thread < 1 ? 1 : a_thread;
+    return (n_rows + n_threads * a_thread - 1) / (n_threads * a_thread);
 }
 
 /* Settle threads and chunks for n_rows; the arena must have room. */
