@@ -3,6 +3,7 @@
 #define CR_CHECK_H
 
 #include <stdio.h>
+#include <stdlib.h>
 
 static unsigned long cr_n_passed, cr_n_failed;
 
@@ -18,6 +19,16 @@ static unsigned long cr_n_passed, cr_n_failed;
             printf("\n");                                                                         \
         }                                                                                         \
     } while (0)
+
+/* Whether to run fewer cases, and say so: CR_TEST_QUICK is set, because an emulator would take long. */
+static inline int cr_check_quick(void)
+{
+    const int quick = getenv("CR_TEST_QUICK") != NULL;
+    if (quick) {
+        printf("(CR_TEST_QUICK: not all cases) ");
+    }
+    return quick;
+}
 
 /* For the end of main: the summary, and the exit status.  A run that checked nothing has failed. */
 static inline int cr_check_summary(void)

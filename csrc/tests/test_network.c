@@ -66,6 +66,7 @@ static const design designs[] = {
       DROPOUT(0.2), LAYER_NORM, DENSE(8, CR_TANH, PLAIN)}},
 };
 enum { N_DESIGNS = sizeof designs / sizeof designs[0] };
+static size_t n_designs = N_DESIGNS; /* how many of them are run; the large ones are the last */
 
 static const design *design_named(const char *name)
 {
@@ -200,7 +201,7 @@ static double slope(cr_subject_f64 *s, const cr_rows *r, double *y, double *valu
  * a central difference is about step^2 and 1e-16 / step, relative to slopes of about 1: 1e-9 at best. */
 static void test_gradients(void)
 {
-    for (size_t k = 0; k < N_DESIGNS; k++) {
+    for (size_t k = 0; k < n_designs; k++) {
         cr_subject_f64 s = cr_subject_new_f64(&designs[k], &optimizers[0].optimizer, 1);
         const size_t n_rows = s.design->n_rows < 40 ? s.design->n_rows : 11, n = s.sizes.n_parameters;
         const cr_rows r = cr_rows_f64(&s, 0, n_rows);
@@ -303,6 +304,9 @@ static void test_refusals(void)
 
 int main(void)
 {
+    if (cr_check_quick()) {
+        n_designs = (size_t)(design_named("wide") - designs);
+    }
     test_by_hand();
     test_refusals();
     cr_test_network_f32();

@@ -110,7 +110,7 @@ static double RN(explicit_step)(RN(subject) *s, const cr_rows *r, double learnin
 /* Explicit steps, train_step, fit in order, fit by an order: the same bits in weights, states and losses. */
 static void RN(test_paths)(void)
 {
-    for (size_t k = 0; k < N_DESIGNS * N_OPTIMIZERS_TESTED; k++) {
+    for (size_t k = 0; k < n_designs * N_OPTIMIZERS_TESTED; k++) {
         const design *d = &designs[k / N_OPTIMIZERS_TESTED];
         const size_t o = k % N_OPTIMIZERS_TESTED;
         const cr_optimizer *optimizer = &optimizers[o].optimizer;
@@ -176,7 +176,7 @@ static void RN(test_paths)(void)
 static void RN(test_threads_and_isas)(void)
 {
     const char *chosen = cr_isa();
-    for (size_t k = 0; k < N_DESIGNS; k++) {
+    for (size_t k = 0; k < n_designs; k++) {
         const design *d = &designs[k];
         const size_t o[] = {0, 5, 3};
         for (size_t j = 0; j < 3; j++) {
@@ -231,7 +231,7 @@ static void RN(test_threads_and_isas)(void)
 /* predict = forward at inference = evaluate's prediction, row by row or all at once, and it changes nothing. */
 static void RN(test_inference)(void)
 {
-    for (size_t k = 0; k < N_DESIGNS; k++) {
+    for (size_t k = 0; k < n_designs; k++) {
         RN(subject) s = RN(subject_new)(&designs[k], &optimizers[0].optimizer, 1);
         RN(subject) twin = RN(subject_new)(&designs[k], &optimizers[0].optimizer, 1);
         const size_t n_rows = DATA_ROWS(s.design), n_out = s.sizes.n_out, size = n_rows * n_out * sizeof(REAL);
@@ -311,7 +311,7 @@ static void RN(test_concurrent_predict)(void)
 /* After reserve nothing allocates for batches up to it, and a failed reserve leaves all as it was. */
 static void RN(test_memory)(void)
 {
-    for (size_t k = 0; k < N_DESIGNS; k++) {
+    for (size_t k = 0; k < n_designs; k++) {
         RN(subject) s = RN(subject_new)(&designs[k], &optimizers[5].optimizer, 1);
         const design *d = s.design;
         const cr_rows all = RN(rows)(&s, 0, DATA_ROWS(d)), batch = RN(rows)(&s, 0, d->n_rows);
@@ -407,7 +407,7 @@ static void RN(test_errors)(void)
 /* Batches without weight or without rows: loss 0, and no step away from the weights. */
 static void RN(test_empty_batches)(void)
 {
-    for (size_t k = 0; k < N_DESIGNS; k++) {
+    for (size_t k = 0; k < n_designs; k++) {
         const design *d = &designs[k];
         RN(subject) s = RN(subject_new)(d, &optimizers[0].optimizer, 1);
         RN(subject) twin = RN(subject_new)(d, &optimizers[0].optimizer, 1);
