@@ -293,10 +293,12 @@ CR_INLINE V(t) FN(logistic)(V(t) factor, V(t) p, V(t) shifted, V(mask_t) wide, i
     return any_wide ? V(select)(wide, FN(scale_wide)(V(mul)(factor, p), shifted), y) : y;
 }
 
-/* e^x / (1 + e^x) */
+/* e^x / (1 + e^x). Shortly before it rounds to 1, 1 + e^x is no longer exact, and the quotient would now be 1, now
+ * less; so the place where it becomes 1 is written down, and it stays 1 from there on. */
 CR_INLINE V(t) FN(v_sigmoid)(V(t) x)
 {
     const V(mask_t) wide = V(mask_not)(V(ge)(x, V(set1)(-V(exp_safe))));
+    const V(mask_t) is_one = V(ge)(x, V(set1)(V(sigmoid_full)));
     const int any_wide = CR_UNLIKELY(V(any)(wide));
     x = V(min)(V(set1)(V(sigmoid_one)), x);
     if (any_wide) {
@@ -304,7 +306,8 @@ CR_INLINE V(t) FN(v_sigmoid)(V(t) x)
     }
     V(t) shifted;
     const V(t) p = FN(exp_reduced)(FN(exp_reduce)(x, &shifted));
-    return FN(logistic)(V(set1)(1), p, shifted, wide, any_wide);
+    const V(t) y = FN(logistic)(V(set1)(1), p, shifted, wide, any_wide);
+    return V(select)(is_one, V(set1)(1), V(min)(V(set1)(V(before_one)), y)); /* NaN: y */
 }
 
 /* log(1 + e^x) = max(x, 0) + log1p(e^-|x|) */
