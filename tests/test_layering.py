@@ -181,7 +181,7 @@ def own(full):
 ROOMS = """
 __main__
 cli
-demo
+demo selftest
 estimators
 gradient_check
 io

@@ -47,6 +47,12 @@ def _info(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _selftest(arguments: argparse.Namespace) -> int:
+    from . import selftest
+
+    return selftest.run(arguments.write)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="chainrule", description="Train and serve dense neural networks on CPUs.")
     parser.add_argument("--version", action="version", version=f"chainrule {_core.VERSION}")
@@ -70,6 +76,15 @@ def _parser() -> argparse.ArgumentParser:
 
     info = commands.add_parser("info", help="show version, compiler, instruction sets, threads")
     info.set_defaults(command=_info)
+
+    selftest = commands.add_parser(
+        "selftest",
+        help="check that this machine computes the published bits",
+        description="Run a fixed list of computations on every instruction set of this processor and compare the "
+        "bits of all results with the published ones. The exit status is 1 if any differ.",
+    )
+    selftest.add_argument("--write", metavar="FILE", help="write this machine's hashes to a file instead of comparing")
+    selftest.set_defaults(command=_selftest)
     return parser
 
 
