@@ -65,8 +65,9 @@ typedef uint64_t cr_fp_mode;
 
 #if defined(_MSC_VER) && !defined(__clang__)
 #include <intrin.h>
-CR_INLINE cr_fp_mode cr_fpcr_read(void) { return (cr_fp_mode)_ReadStatusReg(ARM64_FPCR); }
-CR_INLINE void cr_fpcr_write(cr_fp_mode mode) { _WriteStatusReg(ARM64_FPCR, (__int64)mode); }
+#define CR_ARM64_FPCR 0x5A20 /* ARM64_SYSREG(3, 3, 4, 4, 0): windows.h has the name, and much else */
+CR_INLINE cr_fp_mode cr_fpcr_read(void) { return (cr_fp_mode)_ReadStatusReg(CR_ARM64_FPCR); }
+CR_INLINE void cr_fpcr_write(cr_fp_mode mode) { _WriteStatusReg(CR_ARM64_FPCR, (__int64)mode); }
 #else
 CR_INLINE cr_fp_mode cr_fpcr_read(void)
 {
