@@ -13,9 +13,9 @@
 
 #include "../portability.h"
 
-/* "Each one rounding" is lost where float arithmetic happens in a wider type (x87). */
+/* "Each one rounding" is lost where float arithmetic happens in a wider type (x87; s390x, if gcc follows C11). */
 #if FLT_EVAL_METHOD == 1 || FLT_EVAL_METHOD == 2
-#error "float must be evaluated as float: on 32-bit x86 compile with -msse2 -mfpmath=sse"
+#error "float must be evaluated as float: 32-bit x86 needs -msse2 -mfpmath=sse, s390x -fexcess-precision=fast"
 #endif
 
 #define CR_F32_LANES 1
