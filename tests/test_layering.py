@@ -118,6 +118,17 @@ def test_no_python_in_the_c_library(path):
     assert not re.search(r"\bPython\.h|\bPy[A-Z_]\w+|\bnumpy/", code(path))
 
 
+GNU_ONLY = re.compile(r"\b(__attribute__|__builtin_\w+|__asm__|__thread|__extension__|__int128|(?:__)?typeof)\b|\(\{")
+# Registers that no intrinsic reaches, beside the intrinsics of Microsoft's compiler that do.
+REGISTERS = {"csrc/cpu.h": {"__asm__"}, "csrc/cpu.c": {"__asm__"}}
+
+
+@pytest.mark.parametrize("path", [p for p in c_files(".") if p.name != "portability.h"], ids=name)
+def test_what_only_gnu_compilers_know_stands_in_portability_h(path):
+    found = {match.group() for match in GNU_ONLY.finditer(code(path))} - REGISTERS.get(name(path), set())
+    assert not found, f"{name(path)} uses {sorted(found)}"
+
+
 def test_no_compiler_flag_lets_results_differ():
     for path in [ROOT / "setup.py", CSRC / "Makefile", CSRC / "targets.txt"]:
         text = path.read_text(encoding="utf-8")
@@ -181,7 +192,7 @@ def own(full):
 ROOMS = """
 __main__
 cli
-demo selftest
+demo
 estimators
 gradient_check
 io
