@@ -192,7 +192,7 @@ def own(full):
 ROOMS = """
 __main__
 cli
-demo
+demo selftest
 estimators
 gradient_check
 io
