@@ -17,6 +17,11 @@
  * again, sleep" against "change, look for sleepers, wake" loses no wake-up, because all four are sequentially
  * consistent.
  *
+ * Another process on a helper's core can take it away for a whole time slice, milliseconds, in the middle of a task
+ * that takes microseconds, and the caller must wait. A region that kept the caller waiting for STALL_SECONDS, and for
+ * longer than it had worked, is such a stall: the team then rests, the caller working alone, for a time that doubles with each stall that
+ * follows. So a busy core costs little more than the second thread.
+ *
  * fork: the child has none of the helpers; a handler makes its team new. Nothing is joined or freed, ever: helpers
  * are detached and the state is static, so a process can end at any moment.
  */
@@ -46,6 +51,12 @@
 /* Long enough for the serial part between two regions of a training step, short enough that nobody minds:
  * waking a sleeping thread costs 40-50 us. */
 #define SPIN_SECONDS 20e-6
+/* Waking a helper and moving it to a core of its own takes up to 100 us, a time slice of another process 3 ms or so. */
+#define STALL_SECONDS 0.5e-3
+/* A rest lasts about a time slice of common schedulers at first, and never so long that anyone would miss the helpers
+ * once their cores are free again. */
+#define REST_SECONDS_MIN 4e-3
+#define REST_SECONDS_MAX 64e-3
 #define PAUSES_PER_LOOK 16 /* the clock costs about 25 ns, a pause up to 50 */
 /* Kernels need little stack; some C libraries give new threads 128 KiB by default, sanitizers ask for more. */
 #define STACK_BYTES ((size_t)1 << 20)
@@ -222,6 +233,7 @@ static struct {
     size_t n_helpers;
     int refused; /* the system gave no more threads: do not ask again */
     int gates_ready;
+    double rest_seconds, rest_until; /* the last rest */
 
     _Atomic uint64_t word;
     _Atomic(cr_task) task;
@@ -326,6 +338,7 @@ static void team_after_fork(void)
     team.n_helpers = 0;
     team.refused = 0;
     team.gates_ready = 0;
+    team.rest_seconds = 0.0;
     atomic_store(&team.word, (GENERATION_OF(atomic_load(&team.word)) << INDEX_BITS) | CLOSED);
     atomic_store(&team.caller_asleep, 0);
     atomic_flag_clear(&team.busy);
@@ -354,9 +367,8 @@ static size_t gather_helpers(size_t n)
     return team.n_helpers < n ? team.n_helpers : n;
 }
 
-static void wait_for_reports(size_t n_tasks)
+static void wait_for_reports(size_t n_tasks, double start)
 {
-    const double start = cr_seconds();
     while (atomic_load(&team.done) != n_tasks) {
         if (cr_seconds() - start < SPIN_SECONDS) {
             for (int i = 0; i < PAUSES_PER_LOOK && atomic_load(&team.done) != n_tasks; i++) {
@@ -370,6 +382,20 @@ static void wait_for_reports(size_t n_tasks)
             gate_wait(&team.finished, value);
         }
         atomic_store(&team.caller_asleep, 0);
+    }
+}
+
+/* The caller worked from `start` to `done`, then waited until now. */
+static void note_wait(double start, double done)
+{
+    const double now = cr_seconds();
+    if (now - done > done - start && now - done > STALL_SECONDS) {
+        const double twice = 2 * team.rest_seconds;
+        team.rest_seconds = twice < REST_SECONDS_MAX ? twice : REST_SECONDS_MAX;
+        team.rest_seconds = team.rest_seconds > REST_SECONDS_MIN ? team.rest_seconds : REST_SECONDS_MIN;
+        team.rest_until = now + team.rest_seconds;
+    } else if (now - team.rest_until > team.rest_seconds) {
+        team.rest_seconds = 0.0; /* as long again without a stall */
     }
 }
 
@@ -390,6 +416,7 @@ static void run_region(size_t first, size_t n_tasks, size_t n_helpers, cr_task t
             gate_open(&sleeper->gate);
         }
     }
+    const double start = cr_seconds();
     size_t n_done = 0;
     for (;;) {
         const size_t index = (size_t)INDEX_OF(atomic_fetch_add(&team.word, 1));
@@ -399,8 +426,10 @@ static void run_region(size_t first, size_t n_tasks, size_t n_helpers, cr_task t
         task(argument, first + index, 0);
         n_done++;
     }
+    const double done = cr_seconds();
     if (atomic_fetch_add(&team.done, n_done) + n_done != n_tasks) {
-        wait_for_reports(n_tasks);
+        wait_for_reports(n_tasks, done);
+        note_wait(start, done);
     }
     atomic_store(&team.word, (generation << INDEX_BITS) | CLOSED);
 }
@@ -410,7 +439,8 @@ void cr_parallel_for(size_t n_tasks, size_t n_threads, cr_task task, void *argum
     size_t wanted = n_threads < n_tasks ? n_threads : n_tasks;
     wanted = wanted < CR_MAX_THREADS ? wanted : CR_MAX_THREADS;
     if (wanted > 1 && !atomic_flag_test_and_set(&team.busy)) {
-        const size_t n_helpers = gather_helpers(wanted - 1);
+        const int resting = team.rest_seconds > 0.0 && cr_seconds() < team.rest_until;
+        const size_t n_helpers = resting ? 0 : gather_helpers(wanted - 1);
         if (n_helpers > 0) {
             for (size_t first = 0; first < n_tasks; first += MAX_TASKS) {
                 const size_t left = n_tasks - first;
