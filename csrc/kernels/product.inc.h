@@ -39,6 +39,8 @@ static void FN(dense_forward)(size_t n_rows, size_t n_in, size_t n_out, const RE
         FN(narrow_row)(&p);
     } else if (n_rows == 1 && n_in * n_out * sizeof(REAL) > CR_STREAM_BYTES) {
         FN(stream_row)(&p, scratch);
+    } else if (n_rows == 1 && n_out % (8 * V_LANES) == 0 && n_in * n_out * sizeof(REAL) > CR_NEAR_BYTES) {
+        FN(panel_row)(&p);
     } else {
         const int panels = FN(stays_in_place)(n_rows, n_in, n_out) ? CR_PANEL_IN_PLACE : CR_PANEL_COPIED;
         /* Activations that follow find their rows in the cache: as many as fit half of its second level. */
