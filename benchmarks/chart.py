@@ -14,7 +14,7 @@ from .cases import GROUPS
 from .rivals import OURS, RIVALS
 
 # Okabe and Ito's colours, told apart by every eye; ours is black.
-_PALETTE = ("#000000", "#E69F00", "#56B4E9", "#009E73", "#0072B2", "#F0E442", "#D55E00", "#CC79A7")
+_PALETTE = ("#000000", "#E69F00", "#56B4E9", "#009E73", "#0072B2", "#F0E442", "#D55E00", "#CC79A7", "#999999")
 _COLOURS = dict(zip(RIVALS, _PALETTE, strict=True))
 _INCH = 0.085  # of one bar
 _LEAST = 0.2  # inches of a case, however few its bars: its name must fit

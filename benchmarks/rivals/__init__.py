@@ -70,6 +70,7 @@ RIVALS = {
         ),
         Rival("scikit_learn", "scikit-learn", "scikit_learn"),
         Rival("torch", "PyTorch, eager", "torch"),
+        Rival("torch_compiled", "PyTorch, compiled", "torch_compiled"),
         Rival("jax", "JAX, jit", "jax"),
         Rival("onnxruntime", "ONNX Runtime", "onnxruntime"),
     )

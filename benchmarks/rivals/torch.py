@@ -41,11 +41,11 @@ def prepare(case: Case, dtype: np.dtype[Any], threads: int) -> Run | None:
 
         return Calls(predict)
     if case.op == "train_step":
-        batches = [(torch.from_numpy(x), _targets(y)) for x, y in inputs.batches(case, dtype)]
+        batches = [(torch.from_numpy(x), targets(y)) for x, y in inputs.batches(case, dtype)]
         return Steps(lambda: _training(case, dtype), batches)
 
-    rows, targets = inputs.rows(case, dtype, case.n_rows)
-    x, y = torch.from_numpy(rows), _targets(targets)
+    rows, numbers = inputs.rows(case, dtype, case.n_rows)
+    x, y = torch.from_numpy(rows), targets(numbers)
     order = np.empty(case.n_rows, np.int64)
 
     def epochs() -> Any:
@@ -64,7 +64,7 @@ def prepare(case: Case, dtype: np.dtype[Any], threads: int) -> Run | None:
     return Stateful(epochs)
 
 
-def _targets(y: Array) -> Any:
+def targets(y: Array) -> Any:
     import torch
 
     return torch.from_numpy(y.astype(np.int64) if y.dtype.kind == "i" else y)
@@ -89,8 +89,8 @@ def _model(case: Case, dtype: np.dtype[Any]) -> Any:
     return torch.nn.Sequential(*layers)
 
 
-def _training(case: Case, dtype: np.dtype[Any]) -> Any:
-    """A step function of (x, y) on a fresh net, and a function that returns its weights."""
+def parts(case: Case, dtype: np.dtype[Any]) -> Any:
+    """A fresh net, its optimizer, and its loss as a function of (prediction, targets)."""
     import torch
 
     assert case.net is not None
@@ -100,14 +100,20 @@ def _training(case: Case, dtype: np.dtype[Any]) -> Any:
         optimizer: Any = torch.optim.Adam(model.parameters(), lr=rate, eps=1e-8, fused=True)
     else:
         optimizer = torch.optim.SGD(model.parameters(), lr=rate)
-    loss_of = torch.nn.CrossEntropyLoss() if case.net.takes_labels else torch.nn.MSELoss()
+    return model, optimizer, torch.nn.CrossEntropyLoss() if case.net.takes_labels else torch.nn.MSELoss()
+
+
+def weights_of(model: Any) -> list[Array]:
+    return [p.detach().numpy().T.copy() for p in model.parameters()]
+
+
+def _training(case: Case, dtype: np.dtype[Any]) -> Any:
+    """A step function of (x, y) on a fresh net, and a function that returns its weights."""
+    model, optimizer, loss_of = parts(case, dtype)
 
     def step(x: Any, y: Any) -> None:
         optimizer.zero_grad(set_to_none=True)
         loss_of(model(x), y).backward()
         optimizer.step()
 
-    def results() -> list[Array]:
-        return [p.detach().numpy().T.copy() for p in model.parameters()]
-
-    return step, results
+    return step, lambda: weights_of(model)
