@@ -302,7 +302,12 @@ class _Loop:
 
 
 def _mean(values: Array, weights: Array) -> float:
-    """The weighted mean, exactly rounded: what is decided by it is decided alike everywhere."""
-    if not np.isfinite(values).all():
-        return float(np.sum(np.where(np.isfinite(values), 0.0, values)))
-    return math.fsum((values * weights).tolist()) / math.fsum(weights.tolist())
+    """The weighted mean, added one by one: what is decided by it is decided alike everywhere.
+
+    cumsum adds in order, which sum does not; and it takes 1 ns a step, where a step of a tiny net takes 90.
+    """
+    with np.errstate(over="ignore", invalid="ignore"):
+        total = float(np.cumsum(values * weights)[-1])
+        if not math.isfinite(total) and not np.isfinite(values).all():
+            return float(np.sum(np.where(np.isfinite(values), 0.0, values)))
+    return total / float(np.cumsum(weights)[-1])
