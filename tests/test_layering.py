@@ -263,7 +263,7 @@ SUFFIXES = {".c", ".h", ".py", ".pyi", ".pyx", ".pxi", ".pxd", ".md"}
 
 
 def test_no_file_is_too_long():
-    folders = [CSRC, PACKAGE, ROOT / "tests", ROOT / "benchmarks"]
+    folders = [CSRC, PACKAGE, ROOT / "tests", ROOT / "benchmarks", ROOT / "tools"]
     files = [p for folder in folders for p in folder.rglob("*") if p.suffix in SUFFIXES and p.name != "_core.c"]
     lengths = {name(path): len(path.read_text(encoding="utf-8").splitlines()) for path in files}
     assert {path: n for path, n in lengths.items() if n > LONGEST_FILE} == {}

