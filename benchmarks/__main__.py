@@ -30,7 +30,8 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(
         prog="python -m benchmarks",
         description="Kernels and training steps of chainrule against rivals; table, JSON, charts.",
-        epilog="python -m benchmarks compare OLD.json NEW.json: what changed between two runs.",
+        epilog="python -m benchmarks compare OLD.json NEW.json: what changed between two runs; "
+        "summary RESULTS.json: Markdown tables.",
     )
     add = top.add_argument
     add("--quick", action="store_true", help="small cases, few rounds: about half a minute")
@@ -86,6 +87,10 @@ def main(arguments: list[str]) -> int:
         from .compare import main as compare
 
         return compare(arguments[1:])
+    if arguments[:1] == ["summary"]:
+        from .summary import main as summary
+
+        return summary(arguments[1:])
     top = parser()
     options = top.parse_args(arguments)
     if options.clock == "cpu" and options.threads > 1:

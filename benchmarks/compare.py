@@ -20,12 +20,13 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("old", type=Path)
     parser.add_argument("new", type=Path)
     options = parser.parse_args(arguments)
-    old, new = _read(options.old), _read(options.new)
+    old, new = read(options.old), read(options.new)
     print("\n".join(lines(old, new)))
     return 0
 
 
-def _read(path: Path) -> dict[str, Any]:
+def read(path: Path) -> dict[str, Any]:
+    """A results.json of this version; anything else ends the program with a message."""
     from .run import FORMAT
 
     try:

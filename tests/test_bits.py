@@ -314,7 +314,7 @@ def test_threads_change_no_bit_of_any_layer(rng):
 
 @pytest.mark.parametrize("n_rows", [5, 70, 256])
 def test_threads_change_no_bit_of_wide_layers(n_rows, rng):
-    """Wide weights are cut into strips of columns: beside each other, below a norm, with and without f' of their own."""
+    """Wide weights go by strips of columns: beside each other, below a norm, with and without f' of their own."""
     x, y = rows(rng, n_rows=n_rows, n_in=700)
 
     def train():
