@@ -171,8 +171,8 @@ class Workshop:
             key = f"{platform} {python} {abi} {packages}"
             folder, there = self.cached(name, key)
             if not there:
-                command: list[str | Path] = [self.bench(), "-m", "pip", "install", "-q", "--target", folder, "--only-binary=:all:",
-                           "--platform", platform, "--python-version", python]  # fmt: skip
+                command: list[str | Path] = [self.bench(), "-m", "pip", "install", "-q", "--target", folder]
+                command += ["--only-binary=:all:", "--platform", platform, "--python-version", python]
                 for tag in [abi, "abi3", "none"] if abi else []:
                     command += ["--abi", tag]
                 self.run([*command, *packages], log=name)
