@@ -25,13 +25,14 @@ def check(shop: Workshop, table: Table, *, quick: bool) -> None:
             row.result = shop.run([interpreter, "-VV"], log=log).strip()
         if not row.passed:
             continue
+        wheel = None
         with table.row(platform, built=zig_version(shop), tested="auditwheel, size") as row:
             tools = shop.foreign_site(f"{log}-tools", "manylinux_2_28_x86_64", version, numpy, "Cython>=3.1",
                                       "setuptools>=77", "build", abi=tag)  # fmt: skip
-            wheel = build(shop, target, interpreter, {"PYTHONPATH": str(tools)})
-            wheel = repair(shop, wheel, log, f"{tag}-manylinux2014_x86_64")
+            built = build(shop, target, interpreter, {"PYTHONPATH": str(tools)})
+            wheel = repair(shop, built, log, f"{tag}-manylinux2014_x86_64")
             row.result = examine(shop, wheel, log, abi3=False)
-        if not row.passed:
+        if wheel is None:
             continue
         site = shop.foreign_site(f"{log}-site", "manylinux_2_28_x86_64", version, numpy, *TEST_PACKAGES, abi=tag)
         module = unpack(shop, wheel, f"{log}-wheel")

@@ -23,21 +23,22 @@ def check(shop: Workshop, table: Table, *, quick: bool) -> None:
         with table.row(PLATFORM, built=built, tested="C tests", by="wine") as row:
             if quick and compiler != MINGW:
                 raise Skip("not in the quick part")
-            shop.need(x86_64_w64_mingw32_gcc="gcc-mingw-w64-x86-64", make="make")
+            shop.need({MINGW: "gcc-mingw-w64-x86-64", "make": "make"})
             log = f"windows-c-{built.split()[0]}"
             tree = shop.sources(log)
             runner = str(wine(shop))
             row.result = c_tests(shop, tree, log=log, cc=compiler, arch="x86_64", runner=runner)
     log = "windows-python"
+    module = None
     with table.row(PLATFORM, built=zig, tested="links, abi3audit, size") as row:
         if quick:
             raise Skip("not in the quick part")
         stand_in = make_python(shop, log)
         wheel = build_wheel(shop, stand_in.headers, stand_in.import_library, log)
-        row.result = examine(shop, wheel, log)
         module = unpack(shop, wheel, f"{log}-wheel")
         check_imports(shop, next(module.glob("chainrule/*.pyd")), log)
-    if not row.passed:
+        row.result = examine(shop, wheel, log)
+    if module is None:
         return
     with table.row(PLATFORM, built=zig, tested="full suite, golden hashes", by=f"wine, {NUMPY}") as row:
         path = ";".join(f"Z:{folder}".replace("/", "\\") for folder in (stand_in.site, module))

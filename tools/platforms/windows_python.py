@@ -15,6 +15,7 @@ from pathlib import Path
 from .suites import TEST_PACKAGES
 from .workshop import Workshop
 
+GCC, DLLTOOL = "x86_64-w64-mingw32-gcc", "x86_64-w64-mingw32-dlltool"
 CARRIER = "panda3d==1.10.16"
 DLL = "python311.dll"
 # The last NumPy that runs under Debian's wine 8: later ones want functions that its C runtime lacks.
@@ -45,7 +46,7 @@ class WindowsPython:
 
 def make_python(shop: Workshop, log: str) -> WindowsPython:
     """Put the interpreter together, once."""
-    shop.need(x86_64_w64_mingw32_gcc="gcc-mingw-w64-x86-64", x86_64_w64_mingw32_dlltool="binutils-mingw-w64-x86-64")
+    shop.need({GCC: "gcc-mingw-w64-x86-64", DLLTOOL: "binutils-mingw-w64-x86-64"})
     source = shop.debian_source("python3.11", "bookworm")
     site = shop.foreign_site("windows-site", "win_amd64", "3.11", NUMPY, *TEST_PACKAGES, "colorama")
     with shop.lock("windows-python"):
@@ -96,13 +97,13 @@ def make_stable_dll(shop: Workshop, folder: Path, log: str) -> None:
         "forward.def",
     ]
     shop.run(gcc, log=log, cwd=folder)
-    dlltool = ["x86_64-w64-mingw32-dlltool", "-d", "python3.def", "-l", "libpython3.a"]
+    dlltool = [DLLTOOL, "-d", "python3.def", "-l", "libpython3.a"]
     shop.run(dlltool, log=log, cwd=folder)
 
 
 def make_launcher(shop: Workshop, folder: Path, log: str) -> None:
     (folder / "launcher.c").write_text(f"#include <wchar.h>\n{LAUNCHER}", encoding="ascii")
     (folder / "launcher.def").write_text(f"LIBRARY {DLL}\nEXPORTS\nPy_Main\n", encoding="ascii")
-    shop.run(["x86_64-w64-mingw32-dlltool", "-d", "launcher.def", "-l", "liblauncher.a"], log=log, cwd=folder)
-    command = ["x86_64-w64-mingw32-gcc", "-municode", "launcher.c", "liblauncher.a", "-o", "python.exe"]
+    shop.run([DLLTOOL, "-d", "launcher.def", "-l", "liblauncher.a"], log=log, cwd=folder)
+    command = [GCC, "-municode", "launcher.c", "liblauncher.a", "-o", "python.exe"]
     shop.run(command, log=log, cwd=folder)

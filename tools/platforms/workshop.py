@@ -102,10 +102,9 @@ class Workshop:
 
     # ---- what may have to be installed -------------------------------------------------------------------
 
-    def need(self, **packages: str) -> None:
-        """Have these commands; each is named with the Debian package it comes in. Underscores stand for dashes."""
-        missing = {name.replace("_", "-"): package for name, package in packages.items()}
-        missing = {name: package for name, package in missing.items() if shutil.which(name) is None}
+    def need(self, packages: Mapping[str, str]) -> None:
+        """Have these commands; each is named with the Debian package it comes in."""
+        missing = {name: package for name, package in packages.items() if shutil.which(name) is None}
         if missing:
             self.install(*missing.values())
             still = [name for name in missing if shutil.which(name) is None]
@@ -181,7 +180,7 @@ class Workshop:
 
     def debian_root(self, name: str, suite: str, architecture: str, *packages: str) -> Path:
         """The files of Debian packages and what they need, unpacked; nothing in it is configured."""
-        self.need(mmdebstrap="mmdebstrap")
+        self.need({"mmdebstrap": "mmdebstrap"})
         with self.lock(name):
             key = f"{suite} {architecture} {packages}"
             folder, there = self.cached(name, key)
