@@ -44,8 +44,72 @@ def isa(request):
     """Run the test once on each instruction set that this machine has (one, if CHAINRULE_ISA names it)."""
     before = _core.isa()
     _core.set_isa(request.param)
+    assert _core.isa() == request.param
+    request.node.user_properties.append(("isa", request.param))
     yield request.param
     _core.set_isa(before)
+
+
+# Instruction set -> number of tests that took the fixture `isa` and ran on it.
+_ran: dict[str, int] = {}
+
+
+def _offered():
+    """The instruction sets that the processor offers, read where the library does not look; None if unknown."""
+    try:
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return None
+    line = next((line for line in text.splitlines() if line.startswith(("flags", "Features"))), None)
+    if line is None:
+        return None
+    flags = set(line.split())
+    needed = {
+        "avx2": {"avx2", "fma"},
+        "avx512": {"avx2", "fma", "avx512f", "avx512bw", "avx512dq", "avx512vl"},
+        "neon": {"asimd"},
+    }
+    return ["scalar", *(name for name, wanted in needed.items() if wanted <= flags)]
+
+
+def pytest_runtest_logreport(report):
+    if report.when == "call" and report.passed:
+        for name, value in report.user_properties:
+            if name == "isa":
+                _ran[value] = _ran.get(value, 0) + 1
+
+
+def pytest_report_header():
+    offered = _offered()
+    told = "not known" if offered is None else " ".join(offered)
+    return f"instruction sets: chosen {_core.isa()}; usable {' '.join(_core.isas_supported())}; processor {told}"
+
+
+def _missing(config):
+    """The sets that the processor offers and a run of all tests left out. CHAINRULE_OFFERED says what an emulated
+    processor offers, whose /proc/cpuinfo is the host's.
+    """
+    everything = config.args_source is pytest.Config.ArgsSource.TESTPATHS and not (
+        config.option.keyword or config.option.markexpr or config.option.lf or config.option.collectonly
+    )
+    told = os.environ.get("CHAINRULE_OFFERED")
+    offered = told.split() if told else _offered()
+    if not everything or _FORCED_ISA or offered is None:
+        return []
+    return [name for name in offered if name not in _ran]
+
+
+def pytest_terminal_summary(terminalreporter, config):
+    counts = ", ".join(f"{name} {n}" for name, n in _ran.items()) or "none asked for"
+    terminalreporter.write_line(f"tests on each instruction set: {counts}")
+    if _missing(config):
+        terminalreporter.write_line(f"FAILED: nothing ran on {' '.join(_missing(config))}, which the processor offers")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session, exitstatus):
+    if exitstatus == 0 and _missing(session.config):
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
 @pytest.fixture(params=[np.float32, np.float64], ids=["float32", "float64"])

@@ -4,8 +4,18 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 static unsigned long cr_n_passed, cr_n_failed;
+static char cr_isas_ran[64]; /* " scalar avx2", for the summary */
+
+/* To be called for every instruction set that a test runs on. */
+static inline void cr_check_ran(const char *isa)
+{
+    if (strstr(cr_isas_ran, isa) == NULL && strlen(cr_isas_ran) + strlen(isa) + 2 < sizeof cr_isas_ran) {
+        strcat(strcat(cr_isas_ran, " "), isa);
+    }
+}
 
 /* CHECK(condition, format, ...): one test.  The message says what went wrong. */
 #define CHECK(condition, ...)                                                                     \
@@ -33,7 +43,7 @@ static inline int cr_check_quick(void)
 /* For the end of main: the summary, and the exit status.  A run that checked nothing has failed. */
 static inline int cr_check_summary(void)
 {
-    printf("%lu passed, %lu failed\n", cr_n_passed, cr_n_failed);
+    printf("%lu passed, %lu failed%s%s\n", cr_n_passed, cr_n_failed, cr_isas_ran[0] ? "; ran:" : "", cr_isas_ran);
     return cr_n_failed != 0 || cr_n_passed == 0;
 }
 

@@ -192,6 +192,7 @@ static void RN(test_threads_and_isas)(void)
                     continue;
                 }
                 CHECK(cr_set_isa(cr_isa_name(1, isa)) == CR_OK, "set_isa");
+                cr_check_ran(cr_isa_name(1, isa));
                 const size_t step = is_chosen ? 1 : 3;
                 for (size_t n_threads = 1; n_threads <= 4; n_threads += step) {
                     cr_set_num_threads(n_threads);

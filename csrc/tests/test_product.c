@@ -50,6 +50,7 @@ static void find_targets(void)
     for (size_t i = 0; i < sizeof built / sizeof built[0]; i++) {
         if ((built[i]->features & ~features) == 0) {
             targets[n_targets++] = built[i];
+            cr_check_ran(built[i]->name);
         }
     }
 }

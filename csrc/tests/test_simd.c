@@ -186,8 +186,7 @@ int main(void)
         printf("skipped: this CPU has no %s\n", CR_TEXT(CR_ISA));
         return 0;
     }
-    printf("%s: ", CR_TEXT(CR_ISA));
-    fflush(stdout);
+    cr_check_ran(CR_TEXT(CR_ISA));
     run();
     return cr_check_summary();
 }

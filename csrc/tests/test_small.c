@@ -94,6 +94,7 @@ int main(void)
     size_t n_small = 0;
     for (size_t t = 0; cr_isa_name(1, t) != NULL; t++) {
         CHECK(cr_set_isa(cr_isa_name(1, t)) == CR_OK, "set_isa");
+        cr_check_ran(cr_isa_name(1, t));
         for (size_t k = 0; k < N_NETWORKS; k += step) {
             const design d = pick_design(k);
             n_small += cr_test_small_f32(&d, k);
