@@ -1,6 +1,7 @@
 """Builds the C library and its binding as one extension, chainrule._core. Metadata: pyproject.toml.
 
-Environment variables: CHAINRULE_SANITIZE=1 builds with the address and undefined-behaviour sanitizers,
+Environment variables: CHAINRULE_SANITIZE=address builds with the address and undefined-behaviour
+sanitizers, =thread with the thread sanitizer,
 CHAINRULE_COVERAGE=1 with coverage counters. A cross build names its target in _PYTHON_HOST_PLATFORM.
 """
 
@@ -23,7 +24,7 @@ HEADERS = sorted(str(path) for path in CSRC.rglob("*.h"))
 
 # One abi3 wheel serves every CPython from 3.11 on; free-threaded ones refuse it and get their own.
 ABI3 = not sysconfig.get_config_var("Py_GIL_DISABLED")
-SANITIZE = os.environ.get("CHAINRULE_SANITIZE", "") == "1"
+SANITIZE = {"": "", "address": "address,undefined", "thread": "thread"}[os.environ.get("CHAINRULE_SANITIZE", "")]
 COVERAGE = os.environ.get("CHAINRULE_COVERAGE", "") == "1"
 
 # The contract of bits: no contraction of a*b+c. No errno from sqrt: it costs a branch and a call. No debug
@@ -31,7 +32,7 @@ COVERAGE = os.environ.get("CHAINRULE_COVERAGE", "") == "1"
 UNIX_FLAGS = ["-std=c11", "-O3", "-g0", "-ffp-contract=off", "-fno-math-errno", "-fvisibility=hidden", "-pthread"]
 MSVC_FLAGS = ["/O2", "/fp:precise", "/std:c11", "/experimental:c11atomics"]
 INSTRUMENT_FLAGS = (
-    ["-O1", "-g", "-fno-omit-frame-pointer", "-fsanitize=address,undefined", "-fno-sanitize-recover=undefined"]
+    ["-O1", "-g", "-fno-omit-frame-pointer", f"-fsanitize={SANITIZE}", "-fno-sanitize-recover=undefined"]
     if SANITIZE
     else ["-O1", "-g", "--coverage"]
     if COVERAGE
@@ -110,7 +111,7 @@ class BuildExt(build_ext):
         ext.extra_objects = objects
         ext.extra_compile_args = flags
         if SANITIZE or COVERAGE:
-            ext.extra_link_args = ["-fsanitize=address,undefined" if SANITIZE else "--coverage"]
+            ext.extra_link_args = [f"-fsanitize={SANITIZE}" if SANITIZE else "--coverage"]
         elif not msvc:
             ext.extra_link_args = ["-pthread"] + (["-s"] if sys.platform.startswith("linux") else [])
         super().build_extension(ext)

@@ -1,6 +1,6 @@
 """The file format: an uncompressed .npz of "model.json" (what the model is) and flat arrays (little-endian).
 
-NumPy can open it: np.load(path)["parameters"]. Reading runs no code and never asks for more memory than the
+NumPy can open it: np.load(path)["parameters"]. It holds no date, so the same model gives the same bytes. Reading runs no code and never asks for more memory than the
 file is long: every size follows from the description and is compared with what the file holds before an array
 is made.
 """
@@ -10,6 +10,7 @@ import json
 import os
 import struct
 import tempfile
+import tokenize
 import zipfile
 from os import PathLike
 from typing import Any
@@ -35,7 +36,7 @@ def write(model: Sequential, path: str | PathLike[str]) -> None:
     try:
         with os.fdopen(handle, "wb") as file:
             with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
-                archive.writestr(_JSON, json.dumps(description, indent=1))
+                archive.writestr(zipfile.ZipInfo(_JSON), json.dumps(description, indent=1))  # no date: see above
                 for name, array in arrays.items():
                     with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
                         little = array.astype(array.dtype.newbyteorder("<"), copy=False)
@@ -58,7 +59,8 @@ def read(path: str | PathLike[str]) -> Sequential:
                 return _read(archive)
         except (
             zipfile.BadZipFile, struct.error, AttributeError, EOFError, KeyError, NotImplementedError,
-            OSError, OverflowError, RecursionError, RuntimeError, TypeError, ValueError,
+            OSError, OverflowError, RecursionError, RuntimeError, SyntaxError, TypeError, ValueError,
+            tokenize.TokenError,
         ) as error:  # fmt: skip
             raise ValueError(f"{os.fspath(path)!r} is not a sound chainrule model file: {error}") from error
 
