@@ -22,13 +22,13 @@ static int lists(const char *list, const char *word)
     return 0;
 }
 
-/* The first line of /proc/cpuinfo that lists features: "flags" on x86, "Features" on Arm. */
+/* The first line of /proc/cpuinfo that lists features. */
 static int read_features(char *line, size_t size)
 {
     FILE *const file = fopen("/proc/cpuinfo", "r");
     int found = 0;
     while (file != NULL && !found && fgets(line, (int)size, file) != NULL) {
-        found = strncmp(line, "flags", 5) == 0 || strncmp(line, "Features", 8) == 0;
+        found = strncmp(line, "flags", 5) == 0;
     }
     if (file != NULL) {
         fclose(file);
@@ -44,8 +44,16 @@ static int offered(const char *isa)
     if (told != NULL && told[0] != '\0') {
         return lists(told, isa);
     }
+#if defined(__aarch64__)
+    return strcmp(isa, "scalar") == 0 || strcmp(isa, "neon") == 0; /* which the architecture has */
+#elif !defined(__x86_64__)
+    return strcmp(isa, "scalar") == 0;
+#endif
     if (strcmp(isa, "scalar") == 0) {
         return 1;
+    }
+    if (strcmp(isa, "neon") == 0) {
+        return 0;
     }
     if (features[0] == '\0' && !read_features(features, sizeof features)) {
         return -1;
@@ -53,11 +61,8 @@ static int offered(const char *isa)
     if (strcmp(isa, "avx2") == 0) {
         return lists(features, "avx2") && lists(features, "fma");
     }
-    if (strcmp(isa, "avx512") == 0) {
-        return lists(features, "avx512f") && lists(features, "avx512bw") && lists(features, "avx512dq")
-               && lists(features, "avx512vl") && lists(features, "fma");
-    }
-    return lists(features, "asimd"); /* neon */
+    return lists(features, "avx512f") && lists(features, "avx512bw") && lists(features, "avx512dq")
+           && lists(features, "avx512vl") && lists(features, "fma");
 }
 
 static int usable(const char *isa)

@@ -1,8 +1,8 @@
 """The file format: an uncompressed .npz of "model.json" (what the model is) and flat arrays (little-endian).
 
-NumPy can open it: np.load(path)["parameters"]. It holds no date, so the same model gives the same bytes. Reading runs no code and never asks for more memory than the
-file is long: every size follows from the description and is compared with what the file holds before an array
-is made.
+NumPy can open it: np.load(path)["parameters"]. It holds no date, so the same model gives the same bytes. Reading
+runs no code and never asks for more memory than the file is long: every size follows from the description and is
+compared with what the file holds before an array is made.
 """
 
 import io
