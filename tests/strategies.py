@@ -21,9 +21,9 @@ generators = seeds.map(np.random.default_rng)
 LAYOUTS = {
     "c": lambda a: a,
     "fortran": np.asfortranarray,
-    "rows apart": lambda a: _inside(a, rows=1, columns=3)[:, : a.shape[1]] if a.ndim == 2 else _every_second(a),
-    "every second row": lambda a: _inside(a, rows=2)[::2],
-    "every second column": lambda a: _inside(a, columns=a.shape[-1])[..., ::2] if a.ndim == 2 else _every_second(a),
+    "rows apart": lambda a: _spread(a, rows=1, columns=1, gap=3),
+    "every second row": lambda a: _spread(a, rows=2, columns=1),
+    "every second column": lambda a: _spread(a, rows=1, columns=2),
     "backwards": lambda a: a[::-1].copy()[::-1],
     "columns backwards": lambda a: a[..., ::-1].copy()[..., ::-1],
     "other byte order": lambda a: a.astype(a.dtype.newbyteorder()),
@@ -40,20 +40,14 @@ def laid_out(array, layout):
     return result
 
 
-def _inside(a, rows=1, columns=0):
-    """`a` spread over a larger array of NaN, so that the slice `[::rows]`, and of columns, gives it back."""
-    wide = np.full((rows * a.shape[0], *([a.shape[1] + columns] if a.ndim == 2 else [])), np.nan, a.dtype)
-    if a.ndim == 2 and columns == a.shape[1]:
-        wide[::rows, ::2] = a
-    elif a.ndim == 2:
-        wide[::rows, : a.shape[1]] = a
-    else:
-        wide[::rows] = a
-    return wide
-
-
-def _every_second(a):
-    return _inside(a, rows=2)[::2]
+def _spread(a, rows, columns, gap=0):
+    """`a` as a slice of a larger array of NaN: every so many rows and columns, the last `gap` columns left out."""
+    steps = (rows, columns) if a.ndim == 2 else (rows * columns,)
+    shape = [n * step for n, step in zip(a.shape, steps, strict=True)]
+    shape[-1] += gap
+    view = np.full(shape, np.nan, a.dtype)[..., : shape[-1] - gap][tuple(slice(None, None, step) for step in steps)]
+    view[...] = a
+    return view
 
 
 def _unaligned(a):
