@@ -19,8 +19,9 @@ from setuptools.command.build_ext import build_ext
 from setuptools.command.build_py import build_py
 
 CSRC = Path("csrc")
-PUBLIC_HEADERS = [CSRC / "chainrule.h", CSRC / "chainrule_kernels.inc.h"]
-HEADERS = sorted(str(path) for path in CSRC.rglob("*.h"))
+API = Path("src", "chainrule", "include")  # of the extension: it includes Python.h, so it is not in csrc
+PUBLIC_HEADERS = [CSRC / name for name in ("chainrule.h", "chainrule_functions.inc.h", "chainrule_kernels.inc.h")]
+HEADERS = sorted(str(path) for folder in (CSRC, API) for path in folder.rglob("*.h"))
 
 # One abi3 wheel serves every CPython from 3.11 on; free-threaded ones refuse it and get their own.
 ABI3 = not sysconfig.get_config_var("Py_GIL_DISABLED")
@@ -29,8 +30,19 @@ COVERAGE = os.environ.get("CHAINRULE_COVERAGE", "") == "1"
 
 # The contract of bits: no contraction of a*b+c. No errno from sqrt: it costs a branch and a call. No debug
 # information, which the interpreter's own flags ask for and stripping throws away.
-UNIX_FLAGS = ["-std=c11", "-O3", "-g0", "-ffp-contract=off", "-fno-math-errno", "-fvisibility=hidden", "-pthread"]
+UNIX_FLAGS = ["-std=c11", "-O3", "-g0", "-ffp-contract=off", "-fno-math-errno", "-fvisibility=hidden"]
+if sys.platform != "win32":
+    UNIX_FLAGS += ["-pthread"]  # mingw would link its winpthread library, and csrc takes the system's threads
+if sys.platform.startswith("linux") and not (SANITIZE or COVERAGE):
+    # 60 kB of tables that only unwinders of C++ exceptions and some profilers read.
+    UNIX_FLAGS += ["-fno-asynchronous-unwind-tables"]
 MSVC_FLAGS = ["/O2", "/fp:precise", "/std:c11", "/experimental:c11atomics"]
+# A 32-bit x86 compiler would otherwise use x87 registers, which round twice.
+if struct.calcsize("P") == 4 and platform.machine().lower() in ("i386", "i586", "i686", "x86", "x86_64", "amd64"):
+    UNIX_FLAGS += ["-msse2", "-mfpmath=sse"]
+    MSVC_FLAGS += ["/arch:SSE2"]
+# The binding holds no loop worth -O3, which makes it a sixth longer. (-Os: a third shorter, but 17 ns more a call.)
+BINDING_FLAGS = ["-O2"]
 INSTRUMENT_FLAGS = (
     ["-O1", "-g", "-fno-omit-frame-pointer", f"-fsanitize={SANITIZE}", "-fno-sanitize-recover=undefined"]
     if SANITIZE
@@ -109,7 +121,7 @@ class BuildExt(build_ext):
         [module] = cythonize([ext], build_dir=str(Path(self.build_temp, "cython")), include_path=["src"])
         ext.sources = module.sources
         ext.extra_objects = objects
-        ext.extra_compile_args = flags
+        ext.extra_compile_args = flags + ([] if msvc or SANITIZE or COVERAGE else BINDING_FLAGS)
         if SANITIZE or COVERAGE:
             ext.extra_link_args = [f"-fsanitize={SANITIZE}" if SANITIZE else "--coverage"]
         elif not msvc:
@@ -146,8 +158,8 @@ setup(
         Extension(
             "chainrule._core",
             ["src/chainrule/_core.pyx"],
-            include_dirs=[str(CSRC), numpy_include()],
-            define_macros=[("NPY_NO_DEPRECATED_API", "NPY_2_0_API_VERSION")]
+            include_dirs=[str(CSRC), str(API), numpy_include()],
+            define_macros=[("NPY_NO_DEPRECATED_API", "NPY_2_0_API_VERSION"), ("CR_API_PROVIDER", "1")]
             + ([("Py_LIMITED_API", "0x030B0000")] if ABI3 else []),
             depends=HEADERS + sorted(str(path) for path in Path("src/chainrule").glob("*.px[di]")),
             py_limited_api=ABI3,

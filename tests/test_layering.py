@@ -254,7 +254,7 @@ def test_the_binding_knows_the_c_header_and_numpy_only():
     imported = re.findall(r"^\s*(?:from\s+([.]\S*|chainrule\S*)\s+import|import\s+(chainrule\S*))", text, re.MULTILINE)
     assert {first or second for first, second in imported} <= {"._specs"}
     header = (PACKAGE / "chainrule.pxd").read_text(encoding="utf-8")
-    assert set(re.findall(r'extern from "([^"]+)"', header)) == {"chainrule.h"}
+    assert set(re.findall(r'extern from "([^"]+)"', header)) == {"chainrule_api.h"}
 
 
 # -- every file --------------------------------------------------------------------------------------------

@@ -32,6 +32,7 @@ OPTIMIZERS: dict[str, int]  # sgd, adam, adamw, rmsprop, adagrad
 PURPOSES: dict[str, int]  # init, shuffle, dropout, user: the streams of the random generator
 
 VERSION: str
+_api: object  # the capsule of chainrule_api.h
 
 # -- the processor --
 # Importing the module reads CHAINRULE_ISA (ImportError if it cannot be had) and CHAINRULE_NUM_THREADS (RuntimeWarning

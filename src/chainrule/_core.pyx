@@ -1,5 +1,6 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False
-# cython: freethreading_compatible=True, auto_pickle=False, embedsignature=True
+# cython: freethreading_compatible=True, auto_pickle=False
+# cython: binding=False, embedsignature=True, embedsignature.format=clinic
 """The compiled binding: one function per C function, and the network. Private; see _core.pyi.
 
 Every function does the same five things: read the arrays, compare shapes, release the lock when the
@@ -9,6 +10,7 @@ work is worth it, call, check the status. Policy (defaults, conversions, names) 
 import os
 import warnings
 
+from cpython.pycapsule cimport PyCapsule_New
 from libc.math cimport INFINITY, NAN, fabs, isnan
 from libc.stdint cimport INT32_MAX, int32_t, int64_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free

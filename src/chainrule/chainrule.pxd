@@ -1,11 +1,19 @@
 # chainrule.pxd - declarations of chainrule.h; the contract of every function stands there.
 #
-# Everything here is `noexcept nogil`: the C library knows no Python. Shipped in the wheel beside
-# include/chainrule.h (`chainrule.get_include()`), so other Cython code may use it too.
+# Everything of that header is `noexcept nogil`: the C library knows no Python. Other Cython modules may use it too,
+# compiled with include_dirs=[chainrule.get_include()]; include/chainrule_api.h says how, examples/c_api shows it:
+#
+#     from chainrule cimport chainrule as cr
+#     cr.chainrule_import()
 
 from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 
-cdef extern from "chainrule.h" nogil:
+cdef extern from "chainrule_api.h":
+    # For modules outside the package, to be called before anything below.
+    int chainrule_import() except -1
+    cr_network *chainrule_network(object model) except NULL
+
+cdef extern from "chainrule_api.h" nogil:
     const char *CR_VERSION
 
     ctypedef enum cr_status:

@@ -1,0 +1,64 @@
+/* classify.c - classes(model, x): the index of the greatest output of each row, as int32 in a bytes object. */
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+#include <stdlib.h>
+
+#include "chainrule_api.h"
+
+static PyObject *classes(PyObject *module, PyObject *arguments)
+{
+    (void)module;
+    PyObject *model;
+    Py_buffer x;
+    Py_ssize_t n_in, n_out;
+    if (!PyArg_ParseTuple(arguments, "Oy*nn", &model, &x, &n_in, &n_out)) {
+        return NULL;
+    }
+    PyObject *result = NULL;
+    cr_network *network = chainrule_network(model);
+    if (network != NULL && (n_in < 1 || n_out < 1 || x.len % (n_in * (Py_ssize_t)sizeof(float)) != 0)) {
+        PyErr_SetString(PyExc_ValueError, "x must hold whole rows of n_in float32 numbers");
+        network = NULL;
+    }
+    if (network != NULL) {
+        const Py_ssize_t n_rows = x.len / (n_in * (Py_ssize_t)sizeof(float));
+        float *y = malloc((size_t)(n_rows * n_out + 1) * sizeof *y);
+        int32_t *best = malloc((size_t)(n_rows + 1) * sizeof *best);
+        cr_status status = CR_NO_MEMORY;
+        if (y != NULL && best != NULL) {
+            Py_BEGIN_ALLOW_THREADS
+            status = cr_network_predict(network, (size_t)n_rows, x.buf, (size_t)n_in, y, (size_t)n_out);
+            for (Py_ssize_t i = 0; i < n_rows; i++) {
+                best[i] = 0;
+                for (int32_t j = 1; j < n_out; j++) {
+                    best[i] = y[i * n_out + j] > y[i * n_out + best[i]] ? j : best[i];
+                }
+            }
+            Py_END_ALLOW_THREADS
+        }
+        if (status == CR_OK) {
+            result = PyBytes_FromStringAndSize((const char *)best, n_rows * (Py_ssize_t)sizeof *best);
+        } else {
+            PyErr_SetString(PyExc_RuntimeError, cr_status_message(status));
+        }
+        free(y);
+        free(best);
+    }
+    PyBuffer_Release(&x);
+    return result;
+}
+
+static PyMethodDef methods[] = {
+    {"classes", classes, METH_VARARGS, "classes(model, x, n_in, n_out): int32 bytes, one class a row."},
+    {NULL, NULL, 0, NULL},
+};
+
+static struct PyModuleDef definition = {PyModuleDef_HEAD_INIT, .m_name = "classify", .m_size = -1, .m_methods = methods};
+
+PyMODINIT_FUNC PyInit_classify(void)
+{
+    if (chainrule_import() < 0) {
+        return NULL;
+    }
+    return PyModule_Create(&definition);
+}
