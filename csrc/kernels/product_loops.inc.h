@@ -103,8 +103,10 @@ static void FN(panel_tiles)(FN(product) *p, size_t n_rows, const REAL *a, const 
 {
     size_t tail;
     const int shape = FN(panel_shape)(width, &tail);
-    const size_t most =
-        FN(smaller)(shape == CR_TILE_NARROW ? CR_TILE_ROWS_NARROW : CR_TILE_ROWS, p->most_rows);
+    const size_t tallest = shape == CR_TILE_NARROW ? CR_TILE_ROWS_NARROW
+                           : shape == CR_TILE_TAIL ? CR_TILE_ROWS_TAIL
+                                                   : CR_TILE_ROWS;
+    const size_t most = FN(smaller)(tallest, p->most_rows);
     const size_t n_tiles = n_rows <= most ? 1 : (n_rows + most - 1) / most;
     const size_t rows = n_tiles == 1 ? n_rows : n_rows / n_tiles, more = n_rows - rows * n_tiles;
     for (size_t t = 0; t < n_tiles; t++) {

@@ -180,9 +180,18 @@ static inline double FN(fold16_double)(double s[16])
     return s[0];
 }
 
-/* Sum of x^2: 16 partial sums in double by index mod 16 within a block. Plain C: a loop of 16 independent
- * double additions is what the compiler makes vectors of, in the same order on every ISA. */
-static double FN(sum_squares)(size_t n, const REAL *x)
+/* One term of 16 partial sums: x^2 or |x|. `square` is a constant where this is called. Plain C: 16 independent
+ * double additions are what the compiler makes vectors of, in the same order on every ISA. */
+CR_INLINE void FN(add_16_in_double)(const int square, const REAL *x, double s[16])
+{
+    for (size_t k = 0; k < 16; ++k) {
+        const double value = (double)x[k];
+        s[k] += square ? value * value : fabs(value);
+    }
+}
+
+/* Sum of x^2 or |x|: 16 partial sums in double by index mod 16 within a block. */
+CR_INLINE double FN(sum_in_double)(const int square, size_t n, const REAL *x)
 {
     double total = 0;
     for (size_t first = 0; first < n; first += CR_SUM_BLOCK) {
@@ -190,40 +199,23 @@ static double FN(sum_squares)(size_t n, const REAL *x)
         double s[16] = {0};
         size_t i = first;
         for (; i + 16 <= end; i += 16) {
-            for (size_t k = 0; k < 16; ++k) {
-                const double value = (double)x[i + k];
-                s[k] += value * value;
-            }
+            FN(add_16_in_double)(square, x + i, s);
         }
-        for (size_t k = 0; i + k < end; ++k) {
-            const double value = (double)x[i + k];
-            s[k] += value * value;
+        if (i < end) {
+            REAL last[16] = {0}; /* +0 changes no partial sum: none is ever -0 */
+            for (size_t k = 0; i + k < end; k += V_LANES) {
+                const size_t left = end - i - k < V_LANES ? end - i - k : V_LANES;
+                V(store)(last + k, V(load_tail)(x + i + k, left));
+            }
+            FN(add_16_in_double)(square, last, s);
         }
         total += FN(fold16_double)(s);
     }
     return total;
 }
 
-/* Sum of |x|, in the same order. */
-static double FN(sum_abs)(size_t n, const REAL *x)
-{
-    double total = 0;
-    for (size_t first = 0; first < n; first += CR_SUM_BLOCK) {
-        const size_t end = n - first < CR_SUM_BLOCK ? n : first + CR_SUM_BLOCK;
-        double s[16] = {0};
-        size_t i = first;
-        for (; i + 16 <= end; i += 16) {
-            for (size_t k = 0; k < 16; ++k) {
-                s[k] += fabs((double)x[i + k]);
-            }
-        }
-        for (size_t k = 0; i + k < end; ++k) {
-            s[k] += fabs((double)x[i + k]);
-        }
-        total += FN(fold16_double)(s);
-    }
-    return total;
-}
+static double FN(sum_squares)(size_t n, const REAL *x) { return FN(sum_in_double)(1, n, x); }
+static double FN(sum_abs)(size_t n, const REAL *x) { return FN(sum_in_double)(0, n, x); }
 
 /* How many of x are infinite or NaN: x - x is 0 for every other value. Counted in REAL, one count a lane,
  * for a block at a time: 4096 is far below 2^24. */
