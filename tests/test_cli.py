@@ -155,7 +155,7 @@ def test_show_config(capsys):
 
 def test_the_header_is_shipped():
     include = cr.get_include()
-    with open(os.path.join(include, "chainrule.h"), encoding="utf-8") as header:
+    with open(os.path.join(include, "chainrule_functions.inc.h"), encoding="utf-8") as header:
         assert "cr_network_train_step" in header.read()
     assert os.path.exists(os.path.join(os.path.dirname(include), "chainrule.pxd"))
     assert os.path.exists(os.path.join(os.path.dirname(include), "py.typed"))

@@ -197,5 +197,6 @@ include "_core_arrays.pxi"
 include "_core_kernels.pxi"
 include "_core_quick.pxi"
 include "_core_network.pxi"
+include "_core_api.pxi"
 
 _start()
