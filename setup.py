@@ -41,8 +41,8 @@ MSVC_FLAGS = ["/O2", "/fp:precise", "/std:c11", "/experimental:c11atomics"]
 if struct.calcsize("P") == 4 and platform.machine().lower() in ("i386", "i586", "i686", "x86", "x86_64", "amd64"):
     UNIX_FLAGS += ["-msse2", "-mfpmath=sse"]
     MSVC_FLAGS += ["/arch:SSE2"]
-# Outside the targets no loop is worth -O3, which makes the code a sixth longer. (-Os: a third shorter, but a call of the
-# binding takes 17 ns more.)
+# Outside the targets no loop is worth -O3, which makes the code a sixth longer. (-Os: a third shorter, but then a call
+# of the binding takes 17 ns more.)
 CALM_FLAGS = ["-O2"]
 INSTRUMENT_FLAGS = (
     ["-O1", "-g", "-fno-omit-frame-pointer", f"-fsanitize={SANITIZE}", "-fno-sanitize-recover=undefined"]
