@@ -68,8 +68,10 @@ class Case:
     @property
     def name(self) -> str:
         if self.net is None:
-            size = "x".join(map(str, self.shape)) if self.group == "products" else _short(self.elements)
-            return f"{self.op} {size}"
+            if self.group == "products":
+                return f"{self.op} {'x'.join(map(str, self.shape))}"
+            rows = self.group != "updates" and self.shape[1] != COLUMNS
+            return f"{self.op} {_short(self.elements)}" + (f" in rows of {self.shape[1]}" if rows else "")
         rows = f"{self.n_rows} rows " if self.whole else ""
         return f"{self.op} {self.net.name} {rows}b{self.batch} {self.optimizer}".strip()
 
@@ -121,10 +123,21 @@ GROUPS = {
 SIZES = {1_000: True, 100_000: True, 10_000_000: False}  # elements: part of --quick
 COLUMNS = 10  # of the arrays whose rows are one thing: softmax, losses
 
-FUNCTIONS = ("exp", "sigmoid", "tanh", "gelu_tanh", "softmax")
-DERIVATIVES = ("relu", "leaky_relu", "elu", "sigmoid", "tanh", "softplus", "silu", "gelu_tanh", "softmax")
-LOSSES = ("squared_error", "huber", "sigmoid_cross_entropy", "softmax_cross_entropy")
-UPDATES = ("sgd_update", "momentum_update", "adam_update")
+FUNCTIONS = ("exp", "log", "sigmoid", "tanh", "gelu_tanh", "softmax", "log_softmax")
+DERIVATIVES = (
+    "relu", "leaky_relu", "elu", "selu", "celu", "sigmoid", "tanh", "softplus", "softsign", "exponential", "relu6",
+    "hard_tanh", "hard_sigmoid", "hard_swish", "silu", "gelu", "gelu_tanh", "mish", "softmax", "log_softmax",
+)  # fmt: skip
+LOSSES = (
+    "squared_error", "mean_squared_error", "absolute_error", "huber", "log_cosh", "quantile", "poisson", "hinge",
+    "cross_entropy", "sigmoid_cross_entropy", "softmax_cross_entropy",
+)  # fmt: skip
+# Also measured in rows of other lengths: regression to one number, and classification into many classes.
+OTHER_COLUMNS = {
+    1: ("squared_error", "huber", "log_cosh", "sigmoid_cross_entropy"),
+    1000: ("softmax", "softmax_backward", "log_softmax_backward", "softmax_cross_entropy"),
+}
+UPDATES = tuple(f"{name}_update" for name in ("sgd", "momentum", "nesterov", "adam", "adamw", "rmsprop", "adagrad"))
 PRODUCTS = ("forward", "input_gradient", "weight_gradient")
 PRODUCT_SHAPES = {  # n_rows, n_in, n_out: part of --quick
     (32, 16, 64): False,
@@ -173,15 +186,21 @@ INFERENCE_BATCHES = (1, 16, 1024)  # the tuples above: part of --quick, for each
 def all_cases() -> list[Case]:
     """Every case, in the order of the table."""
     cases = []
-    for size, quick in SIZES.items():
-        for op in FUNCTIONS + tuple(f"{name}_backward" for name in DERIVATIVES):
-            cases.append(Case("elementwise", op, (size // COLUMNS, COLUMNS), quick=quick))
-    for size, quick in SIZES.items():
-        for op in LOSSES:
-            cases.append(Case("losses", f"{op}_loss", (size // COLUMNS, COLUMNS), quick=quick))
-    for size, quick in SIZES.items():
-        for op in UPDATES:
-            cases.append(Case("updates", op, (1, size), quick=quick))
+    groups = {
+        "elementwise": FUNCTIONS + tuple(f"{name}_backward" for name in DERIVATIVES),
+        "losses": tuple(f"{name}_loss" for name in LOSSES),
+        "updates": UPDATES,
+    }
+    for group, ops in groups.items():
+        for size, quick in SIZES.items():
+            for op in ops:
+                if group == "updates":
+                    cases.append(Case(group, op, (1, size), quick=quick))
+                    continue
+                cases.append(Case(group, op, (size // COLUMNS, COLUMNS), quick=quick))
+                for columns, names in OTHER_COLUMNS.items():
+                    if op.removesuffix("_loss") in names:
+                        cases.append(Case(group, op, (size // columns, columns), quick=False))
     for shape, quick in PRODUCT_SHAPES.items():
         for op in PRODUCTS:
             cases.append(Case("products", op, shape, quick=quick))

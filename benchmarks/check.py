@@ -68,6 +68,8 @@ class Reference:
             scale = value[index] if isinstance(value, tuple) else value
             terms = {"forward": case.shape[1], "input_gradient": case.shape[2]}.get(case.op, case.shape[0])
             return float((terms + 8) * unit * scale.max())
+        if case.group == "losses" and index == 0:
+            return float((100 + case.elements**0.5) * unit * np.abs(right))
         if case.net is None:
             return float(100 * unit * np.abs(right).max())
         if case.op == "predict":

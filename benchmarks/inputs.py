@@ -45,18 +45,43 @@ def kernel(case: Case, dtype: np.dtype[Any]) -> dict[str, Array]:
         return {"param": normal(case.elements), "grad": normal(case.elements)}
     x = 2 * normal(*case.shape)
     if case.group == "losses":
-        if case.op == "softmax_cross_entropy_loss":
-            return {"prediction": x, "target": rng.integers(case.shape[1], size=case.shape[0])}
-        if case.op == "sigmoid_cross_entropy_loss":
-            return {"prediction": x, "target": rng.integers(2, size=case.shape).astype(dtype)}
-        return {"prediction": x, "target": normal(*case.shape)}
+        return _loss(case, x, rng, dtype)
     if not case.op.endswith("_backward"):
-        return {"x": x}
+        return {"x": np.abs(x) if case.op == "log" else x}
     name = case.op.removesuffix("_backward")
-    dy = normal(*case.shape)
-    if name in formulas.NEEDS_INPUT:
-        return {"dy": dy, "x": x}
-    return {"dy": dy, "y": formulas.FORWARD[name](x.astype(np.float64)).astype(dtype)}
+    saved = "x" if name in formulas.NEEDS_INPUT else "y"
+    arrays = derivative(case, dtype)
+    return {key: arrays[key] for key in ("dy", saved)}
+
+
+def derivative(case: Case, dtype: np.dtype[Any]) -> dict[str, Array]:
+    """The gradient dy, the input x and, where the derivative can be had from it, the output y of an activation."""
+    rng = np.random.default_rng(SEED)
+    x = (2 * rng.standard_normal(case.shape, np.float32)).astype(dtype)
+    arrays = {"x": x, "dy": rng.standard_normal(case.shape, np.float32).astype(dtype)}
+    name = case.op.removesuffix("_backward")
+    if name not in formulas.NEEDS_INPUT:
+        arrays["y"] = formulas.FORWARD[name](x.astype(np.float64)).astype(dtype)
+    return arrays
+
+
+def _loss(case: Case, x: Array, rng: np.random.Generator, dtype: np.dtype[Any]) -> dict[str, Array]:
+    """Predictions and targets that the loss is defined for."""
+    name = case.op.removesuffix("_loss")
+    if name == "softmax_cross_entropy":
+        return {"prediction": x, "target": rng.integers(case.shape[1], size=case.shape[0])}
+    if name == "sigmoid_cross_entropy":
+        return {"prediction": x, "target": rng.integers(2, size=case.shape).astype(dtype)}
+    if name == "hinge":
+        return {"prediction": x, "target": (2 * rng.integers(2, size=case.shape) - 1).astype(dtype)}
+    if name == "poisson":
+        return {"prediction": np.exp(x), "target": rng.poisson(2.0, case.shape).astype(dtype)}
+    if name == "cross_entropy":
+        return {
+            "prediction": formulas.softmax(x.astype(np.float64)).astype(dtype),
+            "target": formulas.softmax(rng.standard_normal(case.shape)).astype(dtype),
+        }
+    return {"prediction": x, "target": rng.standard_normal(case.shape, np.float32).astype(dtype)}
 
 
 def weights(case: Case, dtype: np.dtype[Any]) -> list[Array]:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from chainrule.numpy_twin import NumpyTwin
+from ._numpy_losses import LOSSES
 
 Array = npt.NDArray[Any]
 
@@ -20,6 +20,11 @@ def _one(ufunc: Any) -> Callable[[Array], Callable[[], Array]]:
         return lambda: ufunc(x, out=y)
 
     return make
+
+
+def _two(ufunc: Any, a: Array, b: Array) -> Callable[[], Array]:
+    y = np.empty_like(a)
+    return lambda: ufunc(a, b, out=y)
 
 
 def _sigmoid(x: Array) -> Callable[[], Array]:
@@ -44,6 +49,20 @@ def _softmax(x: Array) -> Callable[[], Array]:
         np.exp(y, out=y)
         np.add.reduce(y, axis=1, keepdims=True, out=column)
         return np.divide(y, column, out=y)
+
+    return call
+
+
+def _log_softmax(x: Array) -> Callable[[], Array]:
+    y, e, column = np.empty_like(x), np.empty_like(x), np.empty((len(x), 1), x.dtype)
+
+    def call() -> Array:
+        np.maximum.reduce(x, axis=1, keepdims=True, out=column)
+        np.subtract(x, column, out=y)
+        np.exp(y, out=e)
+        np.add.reduce(e, axis=1, keepdims=True, out=column)
+        np.log(column, out=column)
+        return np.subtract(y, column, out=y)
 
     return call
 
@@ -145,6 +164,100 @@ def _softmax_backward(dy: Array, y: Array) -> Callable[[], Array]:
     return call
 
 
+def _log_softmax_backward(dy: Array, y: Array) -> Callable[[], Array]:
+    dx, column = np.empty_like(dy), np.empty((len(dy), 1), dy.dtype)
+
+    def call() -> Array:
+        np.exp(y, out=dx)
+        np.add.reduce(dy, axis=1, keepdims=True, out=column)
+        np.multiply(dx, column, out=dx)
+        return np.subtract(dy, dx, out=dx)
+
+    return call
+
+
+def _selu_backward(dy: Array, y: Array) -> Callable[[], Array]:
+    """f' = min(y, 0) + scale alpha, but scale where y > 0; there is no other way to say that than a mask."""
+    dx, positive = np.empty_like(dy), np.empty(dy.shape, bool)
+
+    def call() -> Array:
+        np.add(y, 1.7580993408473766, out=dx)
+        np.greater(y, 0, out=positive)
+        np.copyto(dx, 1.0507009873554805, where=positive)
+        return np.multiply(dy, dx, out=dx)
+
+    return call
+
+
+def _softsign_backward(dy: Array, y: Array) -> Callable[[], Array]:
+    """f' = (1 - |y|)^2."""
+    dx = np.empty_like(dy)
+
+    def call() -> Array:
+        np.abs(y, out=dx)
+        np.subtract(1, dx, out=dx)
+        np.multiply(dx, dx, out=dx)
+        return np.multiply(dy, dx, out=dx)
+
+    return call
+
+
+def _between_backward(low: float, high: float, slope: float) -> Callable[[Array, Array], Callable[[], Array]]:
+    """f' = slope where low < y < high."""
+
+    def make(dy: Array, y: Array) -> Callable[[], Array]:
+        dx, above, below = np.empty_like(dy), np.empty(dy.shape, bool), np.empty(dy.shape, bool)
+
+        def call() -> Array:
+            np.greater(y, low, out=above)
+            np.less(y, high, out=below)
+            np.logical_and(above, below, out=above)
+            np.multiply(dy, above, out=dx)
+            return np.multiply(dx, slope, out=dx) if slope != 1 else dx
+
+        return call
+
+    return make
+
+
+def _hard_swish_backward(dy: Array, x: Array) -> Callable[[], Array]:
+    """f' = x / 3 + 1/2 between -3 and 3, where it jumps to 0 and 1."""
+    dx, mask = np.empty_like(dy), np.empty(dy.shape, bool)
+
+    def call() -> Array:
+        np.multiply(x, 1 / 3, out=dx)
+        np.add(dx, 0.5, out=dx)
+        np.less_equal(x, -3, out=mask)
+        np.copyto(dx, 0, where=mask)
+        np.greater_equal(x, 3, out=mask)
+        np.copyto(dx, 1, where=mask)
+        return np.multiply(dy, dx, out=dx)
+
+    return call
+
+
+def _mish_backward(dy: Array, x: Array) -> Callable[[], Array]:
+    """With e = e^x (x held to 20, where f' is 1), n = e (e + 2), d = n + 2: f' = (n + 4 x e (1 + e) / d) / d."""
+    dx, e, d = np.empty_like(dy), np.empty_like(dy), np.empty_like(dy)
+
+    def call() -> Array:
+        np.minimum(x, 20, out=e)
+        np.exp(e, out=e)
+        np.add(e, 2, out=d)
+        np.multiply(d, e, out=d)  # n
+        np.add(e, 1, out=dx)
+        np.multiply(dx, e, out=dx)
+        np.multiply(dx, x, out=dx)
+        np.multiply(dx, 4, out=dx)
+        np.add(d, 2, out=e)
+        np.divide(dx, e, out=dx)
+        np.add(dx, d, out=dx)
+        np.divide(dx, e, out=dx)
+        return np.multiply(dy, dx, out=dx)
+
+    return call
+
+
 def _silu_backward(dy: Array, x: Array) -> Callable[[], Array]:
     dx, s = np.empty_like(dy), np.empty_like(dy)
 
@@ -186,67 +299,6 @@ def _gelu_tanh_backward(dy: Array, x: Array) -> Callable[[], Array]:
     return call
 
 
-def _squared_error(prediction: Array, target: Array) -> Callable[[], tuple[float, Array]]:
-    d, n_rows = np.empty_like(prediction), len(prediction)
-
-    def call() -> tuple[float, Array]:
-        np.subtract(prediction, target, out=d)
-        loss = 0.5 * float(np.vdot(d, d)) / n_rows
-        return loss, np.multiply(d, 1 / n_rows, out=d)
-
-    return call
-
-
-def _huber(prediction: Array, target: Array) -> Callable[[], tuple[float, Array]]:
-    """With g = clip(d, -1, 1) the loss is g (d - g / 2)."""
-    d, g, n_rows = np.empty_like(prediction), np.empty_like(prediction), len(prediction)
-
-    def call() -> tuple[float, Array]:
-        np.subtract(prediction, target, out=d)
-        np.clip(d, -1, 1, out=g)
-        loss = float(np.vdot(g, d)) - 0.5 * float(np.vdot(g, g))
-        return loss / n_rows, np.multiply(g, 1 / n_rows, out=g)
-
-    return call
-
-
-def _sigmoid_cross_entropy(prediction: Array, target: Array) -> Callable[[], tuple[float, Array]]:
-    """With e = exp(-|p|) the loss is max(p, 0) - p t + log1p(e)."""
-    e, gradient, n_rows = np.empty_like(prediction), np.empty_like(prediction), len(prediction)
-
-    def call() -> tuple[float, Array]:
-        np.maximum(prediction, 0, out=e)
-        loss = float(e.sum()) - float(np.vdot(prediction, target))
-        np.abs(prediction, out=e)
-        np.negative(e, out=e)
-        np.exp(e, out=e)
-        np.log1p(e, out=e)
-        loss += float(e.sum())
-        np.multiply(prediction, 0.5, out=gradient)
-        np.tanh(gradient, out=gradient)
-        np.multiply(gradient, 0.5, out=gradient)
-        np.add(gradient, 0.5, out=gradient)  # sigmoid(p)
-        np.subtract(gradient, target, out=gradient)
-        return loss / n_rows, np.multiply(gradient, 1 / n_rows, out=gradient)
-
-    return call
-
-
-def _softmax_cross_entropy(prediction: Array, target: Array) -> Callable[[], tuple[float, Array]]:
-    """The twin's loss; it may write over the logits, so they are copied first."""
-    n_rows, n_out = prediction.shape
-    weights = [np.empty((1, n_out), prediction.dtype), np.empty(n_out, prediction.dtype)]
-    twin = NumpyTwin(weights, ["identity"])
-    buffers = twin._buffers(n_rows)
-    logits = np.empty_like(prediction)
-
-    def call() -> tuple[float, Array]:
-        np.copyto(logits, prediction)
-        return twin._softmax_cross_entropy(logits, target, buffers), buffers.deltas[-1]
-
-    return call
-
-
 def _forward(x: Array, weight: Array, bias: Array) -> Callable[[], Array]:
     y = np.empty((len(x), weight.shape[1]), x.dtype)
 
@@ -270,6 +322,8 @@ def _weight_gradient(x: Array, dz: Array) -> Callable[[], tuple[Array, Array]]:
 
 KERNELS: dict[str, Callable[..., Callable[[], Any]]] = {
     "exp": _one(np.exp),
+    "log": _one(np.log),
+    "log_softmax": _log_softmax,
     "tanh": _one(np.tanh),
     "sigmoid": _sigmoid,
     "softmax": _softmax,
@@ -281,12 +335,19 @@ KERNELS: dict[str, Callable[..., Callable[[], Any]]] = {
     "tanh_backward": _tanh_backward,
     "softplus_backward": _softplus_backward,
     "softmax_backward": _softmax_backward,
+    "log_softmax_backward": _log_softmax_backward,
+    "selu_backward": _selu_backward,
+    "celu_backward": _elu_backward,
+    "softsign_backward": _softsign_backward,
+    "relu6_backward": _between_backward(0, 6, 1),
+    "hard_tanh_backward": _between_backward(-1, 1, 1),
+    "hard_sigmoid_backward": _between_backward(0, 1, 1 / 6),
+    "hard_swish_backward": _hard_swish_backward,
+    "exponential_backward": lambda dy, y: _two(np.multiply, dy, y),
     "silu_backward": _silu_backward,
+    "mish_backward": _mish_backward,
     "gelu_tanh_backward": _gelu_tanh_backward,
-    "squared_error_loss": _squared_error,
-    "huber_loss": _huber,
-    "sigmoid_cross_entropy_loss": _sigmoid_cross_entropy,
-    "softmax_cross_entropy_loss": _softmax_cross_entropy,
+    **LOSSES,
     "forward": _forward,
     "input_gradient": _input_gradient,
     "weight_gradient": _weight_gradient,

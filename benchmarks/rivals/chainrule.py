@@ -116,8 +116,9 @@ def _kernel(case: Case, arrays: dict[str, Array]) -> Callable[[], Any]:
         dx = np.empty_like(dy)
         return lambda: kernels.activation_backward(name, dy, x=x, y=y, out=dx)
     x, y = arrays["x"], np.empty_like(arrays["x"])
-    if case.op == "exp":
-        return lambda: kernels.exp(x, out=y)
+    if case.op in ("exp", "log"):
+        function = getattr(kernels, case.op)
+        return lambda: function(x, out=y)
     return lambda: kernels.activation(case.op, x, out=y)
 
 
@@ -146,9 +147,24 @@ def _update(op: str, w: Array, g: Array) -> tuple[Callable[[], None], Callable[[
     def momentum() -> None:
         kernels.sgd_update(w, g, learning_rate=rate, momentum=formulas.MOMENTUM, velocity=m)
 
+    def nesterov() -> None:
+        kernels.sgd_update(w, g, learning_rate=rate, momentum=formulas.MOMENTUM, nesterov=True, velocity=m)
+
     def adam() -> None:
         nonlocal step
         step += 1
         kernels.adam_update(w, g, m, v, step, learning_rate=rate)
 
-    return {"sgd_update": sgd, "momentum_update": momentum, "adam_update": adam}[op], lambda: [w]
+    def adamw() -> None:
+        nonlocal step
+        step += 1
+        kernels.adam_update(w, g, m, v, step, learning_rate=rate, weight_decay=formulas.DECAY, decoupled=True)
+
+    def rmsprop() -> None:
+        kernels.rmsprop_update(w, g, v, learning_rate=rate, rho=formulas.RHO)
+
+    def adagrad() -> None:
+        kernels.adagrad_update(w, g, v, learning_rate=rate)
+
+    makers = (sgd, momentum, nesterov, adam, adamw, rmsprop, adagrad)
+    return {maker.__name__: maker for maker in makers}[op.removesuffix("_update")], lambda: [w]

@@ -77,12 +77,36 @@ def _predict(case: Case, weights: list[Array], x: Array) -> Callable[[], Array]:
     return lambda: twin._forward(x, buffers)
 
 
-def _update(op: str, w: Array, g: Array) -> tuple[Callable[[], None], Callable[[], list[Array]]]:
-    """One flat array of parameters as the twin keeps it, and the twin's update of it."""
+def _update(op: str, w: Array, g: Array) -> tuple[Callable[[], Any], Callable[[], list[Array]]]:
+    """One flat array of parameters; the rules that are more than a few lines are the twin's."""
+    rate, momentum = formulas.UPDATE_RATE, formulas.MOMENTUM
+    work, v = np.empty_like(w), np.zeros_like(w)
+
+    def sgd() -> None:
+        np.multiply(g, rate, out=work)
+        np.subtract(w, work, out=w)
+
+    def heavy_ball() -> None:
+        np.multiply(g, rate, out=work)
+        np.multiply(v, momentum, out=v)
+        np.subtract(v, work, out=v)
+        np.add(w, v, out=w)
+
+    def nesterov() -> None:
+        np.multiply(g, rate, out=work)
+        np.subtract(w, work, out=w)
+        np.multiply(v, momentum, out=v)
+        np.subtract(v, work, out=v)
+        np.multiply(v, momentum, out=work)
+        np.add(w, work, out=w)
+
+    short = {"sgd_update": sgd, "momentum_update": heavy_ball, "nesterov_update": nesterov}
+    if op in short:
+        return short[op], lambda: [w]
     twin = NumpyTwin(
         [w[np.newaxis], np.empty(0, w.dtype)], ["identity"], "squared_error",
-        optimizer=op.removesuffix("_update") if op == "adam_update" else "sgd",
-        learning_rate=formulas.UPDATE_RATE, momentum=formulas.MOMENTUM if op == "momentum_update" else 0.0,
+        optimizer=op.removesuffix("_update"), learning_rate=rate,
+        weight_decay=formulas.DECAY if op == "adamw_update" else 0.0,
     )  # fmt: skip
     twin.gradients[:] = g
 

@@ -24,6 +24,8 @@ def versions() -> dict[str, str]:
 
 def prepare(case: Case, dtype: np.dtype[Any], threads: int) -> Run | None:
     """The case on inputs of this dtype."""
+    if case.op in formulas.NOT_IN_NUMPY:
+        return None
     return prepared(case, dtype, dtype)
 
 

@@ -1,4 +1,4 @@
-"""PyTorch, eager, as its users write it: nn.Sequential, autograd, torch.optim (fused Adam)."""
+"""PyTorch, eager, as its users write it: nn.Sequential, autograd, torch.optim (fused Adam); its bare kernels."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import inputs
-from ..cases import Case
+from ..cases import UPDATES, Case
 from . import Calls, Run, Stateful, Steps
 
 Array = npt.NDArray[Any]
@@ -26,11 +26,16 @@ def versions() -> dict[str, str]:
 
 
 def prepare(case: Case, dtype: np.dtype[Any], threads: int) -> Run | None:
-    if case.net is None:
-        return None
     import torch
 
     torch.set_num_threads(threads)
+    if case.net is None:
+        from . import _torch_kernels as kernels
+
+        if case.op in UPDATES:
+            arrays = inputs.kernel(case, dtype)
+            return Stateful(lambda: kernels.update(case.op, arrays["param"].copy(), arrays["grad"]))
+        return Calls(kernels.call(case, dtype))
     if case.op == "predict":
         model = _model(case, dtype)
         x = torch.from_numpy(inputs.rows(case, dtype, case.batch)[0])
