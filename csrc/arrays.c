@@ -1,5 +1,6 @@
 /* arrays.c - the public array functions of chainrule.h: check, set the floating-point mode, call the
  * kernels of the current target. Written once in arrays.inc.h, included for both dtypes. */
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -10,6 +11,9 @@
 /* Below this many multiply-adds a product is not worth a second thread: waking a sleeping helper costs
  * 40-50 us, one core does 1e5 multiply-adds a microsecond at best. */
 #define THREAD_WORK 2e7
+
+/* Rows of a loss at a time: 8 kB of row losses stay in the first-level cache. */
+#define LOSS_ROWS 1024
 
 #define CR_DTYPE 32
 #include "kernels/dtype.h"

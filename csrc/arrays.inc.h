@@ -165,18 +165,15 @@ static cr_status RN(check_targets)(cr_loss kind, size_t n_rows, size_t n_out, co
         }
         return bad ? CR_BAD_LABEL : CR_OK;
     }
-    if (ld_target == n_out) { /* rows side by side: one long row, which the compiler can take many at once of */
+    if (ld_target == n_out) { /* rows side by side: one long row */
         n_out *= n_rows;
         n_rows = 1;
     }
-    int bad = 0;
+    int good = 1;
     for (size_t i = 0; i < n_rows; i++) {
-        for (size_t j = 0; j < n_out; j++) {
-            const REAL t = target[i * ld_target + j];
-            bad |= t != t;
-        }
+        good &= CURRENT()->all_within(n_out, target + i * ld_target, 0, (REAL)-INFINITY, (REAL)INFINITY);
     }
-    return bad ? CR_BAD_TARGET : CR_OK;
+    return good ? CR_OK : CR_BAD_TARGET;
 }
 
 cr_status RN(loss)(cr_loss kind, const cr_loss_options *options, int mean, size_t n_rows, size_t n_out,
@@ -202,15 +199,13 @@ cr_status RN(loss)(cr_loss kind, const cr_loss_options *options, int mean, size_
     /* No weight at all: no loss and no gradient, rather than 0/0. */
     const double scale = !mean ? 1.0 : total_weight != 0.0 ? 1.0 / total_weight : 0.0;
     double sum = 0.0;
-    double row_loss[CR_KB];
-    for (size_t first = 0; first < n_rows; first += CR_KB) {
-        const size_t n = n_rows - first < CR_KB ? n_rows - first : CR_KB;
+    double row_loss[LOSS_ROWS];
+    for (size_t first = 0; first < n_rows; first += LOSS_ROWS) {
+        const size_t n = n_rows - first < LOSS_ROWS ? n_rows - first : LOSS_ROWS;
         CURRENT()->loss((int)kind, options, (REAL)scale, n, n_out, prediction + first * ld_prediction, ld_prediction,
                         target ? target + first * ld_target : NULL, ld_target, labels ? labels + first : NULL,
                         weight ? weight + first : NULL, row_loss, grad ? grad + first * ld_grad : NULL, ld_grad);
-        for (size_t i = 0; i < n; i++) {
-            sum += row_loss[i];
-        }
+        sum = CURRENT()->add_in_order(sum, n, row_loss);
     }
     *loss = !mean ? sum : total_weight != 0.0 ? sum / total_weight : 0.0;
     cr_fp_leave(mode);
@@ -245,6 +240,11 @@ double RN(sum_squares)(size_t n, const REAL *x)
 size_t RN(count_not_finite)(size_t n, const REAL *x)
 {
     return CURRENT()->count_not_finite(n, x);
+}
+
+int RN(all_within)(size_t n, const REAL *x, int of_size, double least, double greatest)
+{
+    return CURRENT()->all_within(n, x, of_size, (REAL)least, (REAL)greatest);
 }
 
 /* ---- dropout and normalisation --------------------------------------------------------------------------- */

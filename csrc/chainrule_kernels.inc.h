@@ -69,3 +69,5 @@ cr_status CR_NAME(batch_norm_backward)(int training, size_t n_rows, size_t n_col
 /* Sum of squares in double, fixed order; the number of elements that are not finite. */
 double CR_NAME(sum_squares)(size_t n, const CR_REAL *x);
 size_t CR_NAME(count_not_finite)(size_t n, const CR_REAL *x);
+/* 1 if least <= x[i] <= greatest for all i, or, of_size, least <= |x[i]| <= greatest; a NaN is never within. */
+int CR_NAME(all_within)(size_t n, const CR_REAL *x, int of_size, double least, double greatest);

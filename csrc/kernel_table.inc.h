@@ -57,6 +57,10 @@ typedef struct RN(kernels) {
     double (*sum_squares)(size_t n, const REAL *x);
     double (*sum_abs)(size_t n, const REAL *x);
     size_t (*count_not_finite)(size_t n, const REAL *x);
+    /* Whether least <= x[i] (of_size: |x[i]|) <= greatest for all i; false for a NaN. */
+    int (*all_within)(size_t n, const REAL *x, int of_size, REAL least, REAL greatest);
+    /* total + x[0] + x[1] + ..., every addition rounded, in this order. */
+    double (*add_in_order)(double total, size_t n, const double *x);
 
     /* -- elementwise (kernels/vmath.inc.h, activations.inc.h, rows.inc.h) --------------------------- */
 

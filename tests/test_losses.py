@@ -361,3 +361,37 @@ def test_every_isa_gives_the_same_bits(dtype, name, options, rng):
         p, t = case(name, n_rows, n_out, dtype, rng)
         weight = rng.uniform(0, 2, n_rows).astype(dtype)
         same_bits_on_every_isa(lambda: kernels.loss(name, p, t, sample_weight=weight, **options))  # noqa: B023
+
+
+# What makes a sum of doubles depend on its order: powers of 2 passed, halves of a last place, both signs, specials.
+ROW_LOSSES = {
+    "of all sizes": lambda rng, n: 2.0 ** rng.uniform(-40, 5, n),
+    "growing": lambda rng, n: 1.1 ** np.arange(n) % 1e30,
+    "alike": lambda rng, n: rng.normal(size=n),
+    "halves of a last place": lambda rng, n: np.append(1.0, rng.integers(1, 8, n - 1) * 2.0**-53),
+    "few digits": lambda rng, n: rng.integers(1, 2**12, n) * 2.0 ** -rng.integers(0, 60, n),
+    "zeros": lambda rng, n: rng.integers(0, 2, n) * 1.0,
+    "subnormal": lambda rng, n: rng.integers(0, 1000, n) * 2.0**-149,
+    "infinite": lambda rng, n: np.where(np.arange(n) == n // 2, np.inf, 1.0),
+}
+
+
+@pytest.mark.parametrize("sizes", ROW_LOSSES)
+@pytest.mark.parametrize("n", [1, 63, 64, 130, 700, 5000])
+def test_row_losses_are_added_one_by_one(isa, dtype, sizes, n, rng):
+    p = ROW_LOSSES[sizes](rng, n).astype(dtype)
+    total = 0.0
+    for row in np.abs(p).astype(np.float64).tolist():
+        total += row
+    value, _ = kernels.loss("absolute_error", p, np.zeros(n, dtype), reduction="sum")
+    assert value == total
+
+
+def test_row_losses_of_both_signs_are_added_one_by_one(isa, dtype, rng):
+    p, t = np.abs(rng.normal(size=(2, 600))).astype(dtype) * 9 + 1
+    rows = [kernels.loss("poisson", p[i : i + 1], t[i : i + 1])[0] for i in range(len(p))]
+    total = 0.0
+    for row in rows:
+        total += row
+    assert min(rows) < 0 < max(rows)
+    assert kernels.loss("poisson", p, t, reduction="sum")[0] == total

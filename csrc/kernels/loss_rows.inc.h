@@ -1,7 +1,7 @@
 /* loss_rows.inc.h - rows of loss terms; a part of losses.inc.h, whose conventions hold.
  *
- * Three ways through the same sums, chosen by shape alone and with the same bits: rows as lanes for one output
- * a row, rows as lanes after a transposition for up to 16, columns as lanes beyond that.
+ * Two ways through the same sums, chosen by shape alone and with the same bits: for up to 16 outputs a row, the
+ * terms of many rows at once, elements as lanes, and then the sums of rows as lanes; beyond that a row at a time.
  */
 
 /* The V_LANES columns from j on of the one-hot row of `label`. */
@@ -42,34 +42,6 @@ CR_INLINE V(t) FN(loss_piece)(int kind, const FN(loss_constants) *c, size_t left
 static inline double FN(loss_finish)(int kind, size_t n_out)
 {
     return kind == CR_SQUARED_ERROR ? 0.5 : kind == CR_MEAN_SQUARED_ERROR && n_out > 0 ? 1 / (double)n_out : 1;
-}
-
-/* row_loss of up to V_LANES rows from their sums of terms. */
-CR_INLINE void FN(finish_rows)(size_t n_rows, double finish, V(t) sums, const REAL *weight, double *row_loss)
-{
-    REAL loss[V_LANES];
-    V(store)(loss, sums);
-    for (size_t r = 0; r < n_rows; ++r) {
-        row_loss[r] = (weight != NULL ? (double)weight[r] : 1) * (finish * (double)loss[r]);
-    }
-}
-
-/* One output a row and all rows adjacent: rows are lanes. A sum of one term is the term, so the bits are those
- * of elementwise_rows. */
-CR_INLINE void FN(elementwise_column)(int kind, const FN(loss_constants) *c, REAL scale, size_t n_rows,
-                                      const REAL *prediction, const REAL *target, const REAL *weight,
-                                      double *row_loss, REAL *grad)
-{
-    const double finish = FN(loss_finish)(kind, 1);
-    for (size_t i = 0; i < n_rows; i += V_LANES) {
-        const size_t left = n_rows - i < V_LANES ? n_rows - i : V_LANES;
-        const V(t) w = weight != NULL ? V(load_tail)(weight + i, left) : V(set1)(1);
-        const V(t) factor = V(mul)(V(set1)(scale), w);
-        /* Added to +0 as a partial sum is, which makes a +0 of -0. */
-        const V(t) terms = V(add)(
-            V(zero)(), FN(loss_piece)(kind, c, left, i, prediction, target, NULL, factor, grad));
-        FN(finish_rows)(left, finish, terms, weight != NULL ? weight + i : NULL, row_loss + i);
-    }
 }
 
 /* columns[j], lane r = a[r][j]; zeros for rows from n_rows <= V_LANES and columns from n_cols <= 16 on. */
@@ -113,9 +85,8 @@ CR_NOINLINE void FN(load_target_columns)(size_t n_rows, size_t n_out, size_t fir
     }
 }
 
-/* The sums of rows whose n <= 16 partial sums are columns[0 .. n-1], folded 8-4-2-1. columns are used up. Apart, for
- * the losses share it at no cost; finish_rows apart costs a fifth of their time. */
-CR_NOINLINE V(t) FN(fold_columns)(size_t n, V(t) columns[16])
+/* The sums of rows whose n <= 16 partial sums are columns[0 .. n-1], folded 8-4-2-1. columns are used up. */
+CR_INLINE V(t) FN(fold_columns)(size_t n, V(t) columns[16])
 {
     for (size_t half = 8; half > 0; half /= 2) {
         for (size_t j = 0; j + half < n; ++j) {
@@ -126,34 +97,118 @@ CR_NOINLINE V(t) FN(fold_columns)(size_t n, V(t) columns[16])
     return columns[0];
 }
 
-/* Up to 16 outputs: rows are lanes, and the 16 partial sums of a row are its terms. The bits are those of
- * elementwise_rows; the time of a row is a fraction. */
-CR_INLINE void FN(elementwise_narrow)(int kind, const FN(loss_constants) *c, REAL scale, size_t n_rows, size_t n_out,
-                                      const REAL *prediction, size_t ld_prediction, const REAL *target,
-                                      size_t ld_target, const int32_t *labels, const REAL *weight, double *row_loss,
-                                      REAL *grad, size_t ld_grad)
+/* ---- up to 16 outputs ------------------------------------------------------------------------------------
+ * Transposing terms alone, and not predictions, targets and gradients too, makes a row cost a fraction. */
+
+/* Elements a turn: their terms (4 or 8 kB) stay in the first-level cache, and are read back long after they were
+ * stored. */
+#define CR_NARROW 1024
+
+/* Dense rows, n elements in all: their terms, each added to +0 as elementwise_rows does, and factor times their
+ * slopes. Writes whole vectors of terms. */
+CR_INLINE void FN(loss_flat)(int kind, const FN(loss_constants) *c, REAL factor, size_t n, const REAL *prediction,
+                             const REAL *target, REAL *terms, REAL *grad)
 {
-    const double finish = FN(loss_finish)(kind, n_out);
-    for (size_t i = 0; i < n_rows; i += V_LANES) {
-        const size_t rows = n_rows - i < V_LANES ? n_rows - i : V_LANES;
-        const V(t) w = weight != NULL ? V(load_tail)(weight + i, rows) : V(set1)(1);
-        const V(t) factor = V(mul)(V(set1)(scale), w);
-        V(t) p[16], t[16], partial[16];
-        FN(load_columns)(rows, n_out, prediction + i * ld_prediction, ld_prediction, p);
-        FN(load_target_columns)(rows, n_out, i, target, ld_target, labels, t);
-        for (size_t j = 0; j < n_out; ++j) {
-            V(t) slope;
-            const V(t) terms = FN(loss_terms)(kind, c, p[j], t[j], &slope);
-            partial[j] = V(add)(V(zero)(), terms); /* makes a +0 of -0, as elementwise_rows does */
-            p[j] = V(mul)(factor, slope);
-        }
-        const V(t) sums = FN(fold_columns)(n_out, partial);
-        FN(finish_rows)(rows, finish, sums, weight != NULL ? weight + i : NULL, row_loss + i);
+    const V(t) by = V(set1)(factor);
+    for (size_t i = 0; i < n; i += V_LANES) {
+        const size_t left = n - i < V_LANES ? n - i : V_LANES;
+        V(t) slope;
+        const V(t) p = FN(load_some)(prediction + i, left), t = FN(load_some)(target + i, left);
+        V(store)(terms + i, V(add)(V(zero)(), FN(loss_terms)(kind, c, p, t, &slope)));
         if (grad != NULL) {
-            FN(store_columns)(rows, n_out, p, grad + i * ld_grad, ld_grad);
+            FN(store_some)(grad + i, V(mul)(by, slope), left);
         }
     }
 }
+
+/* sums[r] of the dense row r of terms: its terms are its 16 partial sums. Reads up to V_LANES rows and a vector beyond
+ * them, and writes whole vectors. */
+CR_NOINLINE void FN(narrow_sums)(size_t n_rows, size_t n_out, const REAL *terms, REAL *sums)
+{
+    for (size_t i = 0; i < n_rows; i += V_LANES) {
+        V(t) partial[16 + V_LANES - 1];
+        for (size_t j = 0; j < n_out; j += V_LANES) {
+            for (size_t r = 0; r < V_LANES; ++r) {
+                partial[j + r] = V(load)(terms + (i + r) * n_out + j);
+            }
+            V(transpose)(partial + j);
+        }
+        V(store)(sums + i, FN(fold_columns)(n_out, partial));
+    }
+}
+
+/* row_loss = weight (finish sum) */
+CR_NOINLINE void FN(finish_rows)(size_t n_rows, double finish, const REAL *sums, const REAL *weight,
+                                 double *row_loss)
+{
+    if (weight == NULL) {
+        for (size_t r = 0; r < n_rows; ++r) {
+            row_loss[r] = finish * (double)sums[r];
+        }
+        return;
+    }
+    for (size_t r = 0; r < n_rows; ++r) {
+        row_loss[r] = (double)weight[r] * (finish * (double)sums[r]);
+    }
+}
+
+/* to: the rows of `from` side by side; the other way round, each row times its factor. */
+CR_NOINLINE void FN(close_rows)(size_t n_rows, size_t n_out, const REAL *from, size_t ld_from, REAL *to)
+{
+    for (size_t r = 0; r < n_rows; ++r) {
+        for (size_t j = 0; j < n_out; ++j) {
+            to[r * n_out + j] = from[r * ld_from + j];
+        }
+    }
+}
+CR_NOINLINE void FN(spread_rows)(size_t n_rows, size_t n_out, REAL scale, const REAL *weight, const REAL *from,
+                                 REAL *to, size_t ld_to)
+{
+    for (size_t r = 0; r < n_rows; ++r) {
+        const REAL factor = scale * (weight != NULL ? weight[r] : 1);
+        for (size_t j = 0; j < n_out; ++j) {
+            to[r * ld_to + j] = factor * from[r * n_out + j];
+        }
+    }
+}
+
+CR_INLINE void FN(elementwise_narrow)(int kind, const FN(loss_constants) *c, REAL scale, size_t n_rows, size_t n_out,
+                                      const REAL *prediction, size_t ld_prediction, const REAL *target,
+                                      size_t ld_target, const REAL *weight, double *row_loss, REAL *grad,
+                                      size_t ld_grad)
+{
+    const double finish = FN(loss_finish)(kind, n_out);
+    /* Slopes can go straight to their place if all rows have one factor and lie side by side. */
+    const int direct = grad == NULL || (weight == NULL && ld_grad == n_out);
+    const size_t turn = CR_NARROW / n_out / 16 * 16; /* rows; whole vectors of elements */
+    REAL terms[CR_NARROW + 17 * V_LANES], p[CR_NARROW], t[CR_NARROW], slopes[CR_NARROW], sums[CR_NARROW / 2];
+    for (size_t i = 0; i < n_rows; i += turn) {
+        const size_t rows = n_rows - i < turn ? n_rows - i : turn, n = rows * n_out;
+        const REAL *from_p = prediction + i * ld_prediction, *from_t = target + i * ld_target;
+        REAL *to = grad != NULL ? grad + i * ld_grad : NULL;
+        if (ld_prediction != n_out) {
+            FN(close_rows)(rows, n_out, from_p, ld_prediction, p);
+            from_p = p;
+        }
+        if (ld_target != n_out) {
+            FN(close_rows)(rows, n_out, from_t, ld_target, t);
+            from_t = t;
+        }
+        FN(loss_flat)(kind, c, direct ? scale : 1, n, from_p, from_t, terms, direct ? to : slopes);
+        if (!direct) {
+            FN(spread_rows)(rows, n_out, scale, weight != NULL ? weight + i : NULL, slopes, to, ld_grad);
+        }
+        if (n_out > 1) {
+            for (size_t beyond = 0; beyond <= (rows % V_LANES > 0 ? n_out * V_LANES : 0); beyond += V_LANES) {
+                V(store)(terms + n + beyond, V(zero)()); /* what narrow_sums reads but nobody looks at */
+            }
+            FN(narrow_sums)(rows, n_out, terms, sums);
+        }
+        FN(finish_rows)(rows, finish, n_out > 1 ? sums : terms, weight != NULL ? weight + i : NULL, row_loss + i);
+    }
+}
+
+/* ---- any number of outputs -------------------------------------------------------------------------------- */
 
 CR_INLINE void FN(elementwise_rows)(int kind, const FN(loss_constants) *c, REAL scale, size_t n_rows, size_t n_out,
                                     const REAL *prediction, size_t ld_prediction, const REAL *target,

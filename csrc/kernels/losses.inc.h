@@ -133,11 +133,9 @@ CR_INLINE V(t) FN(loss_terms)(int kind, const FN(loss_constants) *c, V(t) p, V(t
                                 size_t ld_grad)                                                               \
     {                                                                                                         \
         const FN(loss_constants) own = *c;                                                                    \
-        if (n_out == 1 && ld_prediction == 1 && ld_target == 1 && (grad == NULL || ld_grad == 1)) {           \
-            FN(elementwise_column)(kind, &own, scale, n_rows, prediction, target, weight, row_loss, grad);    \
-        } else if (n_out > 0 && n_out <= 16 && n_rows > 2) {                                                  \
+        if (n_out > 0 && n_out <= 16 && (n_out == 1 || n_rows > 2)) {                                         \
             FN(elementwise_narrow)(kind, &own, scale, n_rows, n_out, prediction, ld_prediction, target,       \
-                                   ld_target, NULL, weight, row_loss, grad, ld_grad);                         \
+                                   ld_target, weight, row_loss, grad, ld_grad);                               \
         } else {                                                                                              \
             FN(elementwise_rows)(kind, &own, scale, n_rows, n_out, prediction, ld_prediction, target,         \
                                  ld_target, NULL, weight, row_loss, grad, ld_grad);                           \

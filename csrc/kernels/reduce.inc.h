@@ -6,6 +6,7 @@
  * Over rows: blocks of CR_KB rows, each from +0 ascending, block sums added left to right.
  */
 #include <math.h>
+#include <stdint.h>
 
 #include "../portability.h"
 
@@ -19,6 +20,15 @@ CR_INLINE void FN(store_some)(REAL *p, V(t) v, size_t n)
     } else {
         V(store_tail)(p, v, n);
     }
+}
+
+/* How many of n elements to do before the first whole vector, so that the vectors stored from p on fill whole
+ * lines of the cache: one that lies across two costs twice. Arrays from NumPy begin anywhere. Not worth it for
+ * few. */
+CR_INLINE size_t FN(before_line)(const REAL *p, size_t n)
+{
+    const size_t bytes = V_LANES * sizeof(REAL);
+    return n < 1024 ? 0 : (bytes - (uintptr_t)p % bytes) % bytes / sizeof(REAL);
 }
 
 /* s[0] + ... + s[15], folded 8-4-2-1. s is used up. */
@@ -244,4 +254,86 @@ static size_t FN(count_not_finite)(size_t n, const REAL *x)
         }
     }
     return count;
+}
+
+/* Whether least <= x[i] <= greatest for all i, or, `of_size`, the same of |x[i]|. A NaN is never within. */
+static int FN(all_within)(size_t n, const REAL *x, int of_size, REAL least, REAL greatest)
+{
+    const V(t) low = V(set1)(least), high = V(set1)(greatest);
+    /* One comparison finds NaN, too; the other is left out where it can be. */
+    const int from_below = least > (REAL)-INFINITY, from_above = greatest < (REAL)INFINITY || !from_below;
+    V(mask_t) inside = V(mask_first)(V_LANES);
+    for (size_t i = 0; i < n; i += V_LANES) {
+        const size_t left = n - i < V_LANES ? n - i : V_LANES;
+        /* Past the end stands the bound, which is within. */
+        V(t) value = left == V_LANES ? V(load)(x + i) : V(select)(V(mask_first)(left), V(load_tail)(x + i, left), low);
+        value = of_size ? V(abs)(value) : value;
+        if (from_below) {
+            inside = V(mask_and)(inside, V(ge)(value, low));
+        }
+        if (from_above) {
+            inside = V(mask_and)(inside, V(le)(value, high));
+        }
+    }
+    return !V(any)(V(mask_not)(inside));
+}
+
+/* ---- one sum in order ------------------------------------------------------------------------- */
+
+/* Doubles a turn of add_in_order. */
+#define CR_ORDER_BLOCK 64
+
+/* total + x[0] + x[1] + ..., each addition rounded, as written: a chain in which each waits for the one before.
+ * The same number comes faster where these hold for a block, low being the power of 2 with low <= total < 2 low
+ * and u = 2^-52 low the distance of doubles there:
+ *     no x is negative or NaN; the sum stays below 2 low; no x lies half-way between two multiples of u.
+ * Then each addition only rounds x to the nearest multiple q of u, whatever has been added before, and sums of
+ * such multiples are exact in any order. q = (x + low) - low, as x + low lies between low and 2 low, too. */
+static double FN(add_in_order)(double total, size_t n, const double *x)
+{
+    size_t i = 0;
+    while (i + CR_ORDER_BLOCK <= n) {
+        int exponent = 0;
+        /* 2^-900: the numbers below are normal. NaN and infinity take the chain. */
+        if (total >= 0x1p-900 && total < 0x1p1000) {
+            (void)frexp(total, &exponent);
+            const double low = ldexp(0.5, exponent);
+            const cr_f64_t shift = cr_f64_set1(low), half = cr_f64_set1(low * 0x1p-53);
+            const cr_f64_t zero = cr_f64_zero();
+            for (; i + CR_ORDER_BLOCK <= n; i += CR_ORDER_BLOCK) {
+                cr_f64_t sum = zero, other_sum = zero, most = zero;
+                cr_f64_mask_t bad = cr_f64_mask_first(0);
+                for (size_t k = i; k < i + CR_ORDER_BLOCK; k += 2 * CR_F64_LANES) {
+                    const cr_f64_t a = cr_f64_load(x + k), b = cr_f64_load(x + k + CR_F64_LANES);
+                    const cr_f64_t p = cr_f64_sub(cr_f64_add(a, shift), shift);
+                    const cr_f64_t q = cr_f64_sub(cr_f64_add(b, shift), shift);
+                    sum = cr_f64_add(sum, p);
+                    other_sum = cr_f64_add(other_sum, q);
+                    most = cr_f64_max(cr_f64_abs(cr_f64_sub(a, p)), most);
+                    most = cr_f64_max(cr_f64_abs(cr_f64_sub(b, q)), most);
+                    bad = cr_f64_mask_or(bad, cr_f64_mask_or(cr_f64_lt(a, zero), cr_f64_lt(b, zero)));
+                }
+                bad = cr_f64_mask_or(bad, cr_f64_mask_not(cr_f64_lt(most, half)));
+                double lanes[CR_F64_LANES], added = total;
+                cr_f64_store(lanes, cr_f64_add(sum, other_sum));
+                for (size_t k = 0; k < CR_F64_LANES; ++k) {
+                    added += lanes[k];
+                }
+                if (cr_f64_any(bad) || !(added < 2 * low)) {
+                    break;
+                }
+                total = added;
+            }
+        }
+        if (i + CR_ORDER_BLOCK <= n) { /* the block that did not fit */
+            for (size_t k = 0; k < CR_ORDER_BLOCK; ++k) {
+                total += x[i + k];
+            }
+            i += CR_ORDER_BLOCK;
+        }
+    }
+    for (; i < n; ++i) {
+        total += x[i];
+    }
+    return total;
 }

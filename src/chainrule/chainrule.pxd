@@ -150,6 +150,8 @@ cdef extern from "chainrule_api.h" nogil:
         size_t ld_dy, float *dgamma, float *dbeta, float *dx, size_t ld_dx) noexcept
     double cr_sum_squares_f32(size_t n, const float *x) noexcept
     size_t cr_count_not_finite_f32(size_t n, const float *x) noexcept
+    int cr_all_within_f32(
+        size_t n, const float *x, int of_size, double least, double greatest) noexcept
 
     # ---- the same, float64 ----
 
@@ -199,6 +201,8 @@ cdef extern from "chainrule_api.h" nogil:
         size_t ld_dy, double *dgamma, double *dbeta, double *dx, size_t ld_dx) noexcept
     double cr_sum_squares_f64(size_t n, const double *x) noexcept
     size_t cr_count_not_finite_f64(size_t n, const double *x) noexcept
+    int cr_all_within_f64(
+        size_t n, const double *x, int of_size, double least, double greatest) noexcept
 
     # ---- networks ----
 

@@ -19,7 +19,7 @@
 #include "chainrule.h"
 
 /* Raised with every change of a function or struct of chainrule.h; modules built against another version are refused. */
-#define CR_API_VERSION 1
+#define CR_API_VERSION 2
 #define CR_API_CAPSULE "chainrule._core._api"
 
 #define cr_status_message CR_THROUGH(status_message)
@@ -56,6 +56,7 @@
 #define cr_batch_norm_backward_f32 CR_THROUGH(batch_norm_backward_f32)
 #define cr_sum_squares_f32 CR_THROUGH(sum_squares_f32)
 #define cr_count_not_finite_f32 CR_THROUGH(count_not_finite_f32)
+#define cr_all_within_f32 CR_THROUGH(all_within_f32)
 #define cr_dense_forward_f64 CR_THROUGH(dense_forward_f64)
 #define cr_dense_backward_input_f64 CR_THROUGH(dense_backward_input_f64)
 #define cr_dense_backward_weight_f64 CR_THROUGH(dense_backward_weight_f64)
@@ -71,6 +72,7 @@
 #define cr_batch_norm_backward_f64 CR_THROUGH(batch_norm_backward_f64)
 #define cr_sum_squares_f64 CR_THROUGH(sum_squares_f64)
 #define cr_count_not_finite_f64 CR_THROUGH(count_not_finite_f64)
+#define cr_all_within_f64 CR_THROUGH(all_within_f64)
 #define cr_network_measure CR_THROUGH(network_measure)
 #define cr_network_create CR_THROUGH(network_create)
 #define cr_network_destroy CR_THROUGH(network_destroy)
@@ -115,11 +117,12 @@ static cr_api cr_provided_api = {
     CR_ENTRY(function_f32), CR_ENTRY(loss_f32), CR_ENTRY(optimizer_update_f32), CR_ENTRY(dropout_f32),
     CR_ENTRY(layer_norm_forward_f32), CR_ENTRY(layer_norm_backward_f32), CR_ENTRY(batch_norm_forward_f32),
     CR_ENTRY(batch_norm_backward_f32), CR_ENTRY(sum_squares_f32), CR_ENTRY(count_not_finite_f32),
+    CR_ENTRY(all_within_f32),
     CR_ENTRY(dense_forward_f64), CR_ENTRY(dense_backward_input_f64), CR_ENTRY(dense_backward_weight_f64),
     CR_ENTRY(activation_f64), CR_ENTRY(activation_backward_f64), CR_ENTRY(function_f64), CR_ENTRY(loss_f64),
     CR_ENTRY(optimizer_update_f64), CR_ENTRY(dropout_f64), CR_ENTRY(layer_norm_forward_f64),
     CR_ENTRY(layer_norm_backward_f64), CR_ENTRY(batch_norm_forward_f64), CR_ENTRY(batch_norm_backward_f64),
-    CR_ENTRY(sum_squares_f64), CR_ENTRY(count_not_finite_f64), CR_ENTRY(network_measure),
+    CR_ENTRY(sum_squares_f64), CR_ENTRY(count_not_finite_f64), CR_ENTRY(all_within_f64), CR_ENTRY(network_measure),
     CR_ENTRY(network_create), CR_ENTRY(network_destroy), CR_ENTRY(network_set_loss),
     CR_ENTRY(network_set_optimizer), CR_ENTRY(network_steps), CR_ENTRY(network_forwards),
     CR_ENTRY(network_set_counters), CR_ENTRY(network_reserve), CR_ENTRY(network_predict),
