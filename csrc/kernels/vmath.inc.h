@@ -263,6 +263,23 @@ CR_INLINE V(t) FN(v_erf)(V(t) x)
 
 /* ---- tanh, sigmoid, softplus ----------------------------------------------------------------- */
 
+#if CR_DTYPE == 32
+/* A polynomial for each of 14 pieces of the positive axis, its coefficients looked up: twice as fast as an
+ * exponential and a division. The sign is put on last. */
+CR_INLINE V(t) FN(v_tanh)(V(t) x)
+{
+    const V(t) size = V(min)(V(set1)(V(tanh_one)), V(abs)(x)); /* a NaN stays, whatever piece it gets */
+    const V(int_t) piece = V(ishr)(V(bits)(V(max)(V(set1)(V(tanh_low)), size)), V(mantissa_bits) - 1);
+    const V(t) r = V(sub)(size, V(lookup16)(V(tanh_middle), piece));
+    V(t) y = V(lookup16)(V(tanh_c6), piece);
+    y = V(fma)(y, r, V(lookup16)(V(tanh_c5), piece));
+    y = V(fma)(y, r, V(lookup16)(V(tanh_c4), piece));
+    y = V(fma)(y, r, V(lookup16)(V(tanh_c3), piece));
+    y = V(fma)(y, r, V(lookup16)(V(tanh_c2), piece));
+    y = V(fma)(y, r, V(lookup16)(V(tanh_c1), piece));
+    return V(copysign)(V(fma)(y, r, V(lookup16)(V(tanh_c0), piece)), x);
+}
+#else
 /* x + x^3 P(x^2) near 0, else 1 - 2 / (e^(2|x|) + 1) with the sign of x. */
 CR_INLINE V(t) FN(v_tanh)(V(t) x)
 {
@@ -276,6 +293,7 @@ CR_INLINE V(t) FN(v_tanh)(V(t) x)
     const V(mask_t) far = V(gt)(size, V(set1)((REAL)0.625));
     return V(copysign)(V(select)(far, V(sub)(one, ratio), near), x); /* NaN: near; -0: copysign */
 }
+#endif
 
 /* factor e^v / (1 + e^v), with e^v = p 2^n. Wide lanes are those with v < -exp_safe, where
  * 1 + e^v is 1 and e^v may be subnormal while the product is not, so the product is made before

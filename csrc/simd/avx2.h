@@ -155,6 +155,13 @@ CR_INLINE cr_f32_mask_t cr_f32_igt(cr_f32_int_t a, cr_f32_int_t b)
 {
     return _mm256_castsi256_ps(_mm256_cmpgt_epi32(a, b));
 }
+/* Two tables of 8; bit 3 of the index, moved to the sign, chooses between them. */
+CR_INLINE cr_f32_t cr_f32_lookup16(const float *table, cr_f32_int_t i)
+{
+    const __m256 low = _mm256_permutevar8x32_ps(_mm256_loadu_ps(table), i);
+    const __m256 high = _mm256_permutevar8x32_ps(_mm256_loadu_ps(table + 8), i);
+    return _mm256_blendv_ps(low, high, _mm256_castsi256_ps(_mm256_slli_epi32(i, 28)));
+}
 
 /* ---- double --------------------------------------------------------------------------------- */
 
@@ -292,6 +299,10 @@ CR_INLINE cr_f64_int_t cr_f64_isra(cr_f64_int_t a, unsigned n)
 CR_INLINE cr_f64_mask_t cr_f64_igt(cr_f64_int_t a, cr_f64_int_t b)
 {
     return _mm256_castsi256_pd(_mm256_cmpgt_epi64(a, b));
+}
+CR_INLINE cr_f64_t cr_f64_lookup16(const double *table, cr_f64_int_t i)
+{
+    return _mm256_i64gather_pd(table, _mm256_and_si256(i, _mm256_set1_epi64x(15)), 8);
 }
 
 /* ---- transpose ---------------------------------------------------------------------------

@@ -132,6 +132,10 @@ CR_INLINE cr_f32_mask_t cr_f32_igt(cr_f32_int_t a, cr_f32_int_t b)
 {
     return _mm512_cmpgt_epi32_mask(a, b);
 }
+CR_INLINE cr_f32_t cr_f32_lookup16(const float *table, cr_f32_int_t i)
+{
+    return _mm512_permutexvar_ps(i, _mm512_loadu_ps(table));
+}
 
 /* ---- double --------------------------------------------------------------------------------- */
 
@@ -249,6 +253,10 @@ CR_INLINE cr_f64_int_t cr_f64_isra(cr_f64_int_t a, unsigned n) { return _mm512_s
 CR_INLINE cr_f64_mask_t cr_f64_igt(cr_f64_int_t a, cr_f64_int_t b)
 {
     return _mm512_cmpgt_epi64_mask(a, b);
+}
+CR_INLINE cr_f64_t cr_f64_lookup16(const double *table, cr_f64_int_t i)
+{
+    return _mm512_permutex2var_pd(_mm512_loadu_pd(table), i, _mm512_loadu_pd(table + 8));
 }
 
 /* ---- transpose ---------------------------------------------------------------------------

@@ -158,6 +158,14 @@ CR_INLINE cr_f32_int_t cr_f32_isra(cr_f32_int_t a, unsigned n)
     return vshlq_s32(a, vdupq_n_s32(-(int32_t)n));
 }
 CR_INLINE cr_f32_mask_t cr_f32_igt(cr_f32_int_t a, cr_f32_int_t b) { return vcgtq_s32(a, b); }
+/* Bytes are looked up: 4 i, 4 i + 1, 4 i + 2, 4 i + 3. */
+CR_INLINE cr_f32_t cr_f32_lookup16(const float *table, cr_f32_int_t i)
+{
+    const uint32x4_t slot = vandq_u32(vreinterpretq_u32_s32(i), vdupq_n_u32(15));
+    const uint32x4_t bytes = vmlaq_n_u32(vdupq_n_u32(0x03020100u), slot, 0x04040404u);
+    const uint8x16x4_t all = vld1q_u8_x4((const uint8_t *)table);
+    return vreinterpretq_f32_u8(vqtbl4q_u8(all, vreinterpretq_u8_u32(bytes)));
+}
 
 CR_INLINE void cr_f32_transpose(cr_f32_t r[CR_F32_LANES])
 {
@@ -293,6 +301,10 @@ CR_INLINE cr_f64_int_t cr_f64_isra(cr_f64_int_t a, unsigned n)
     return vshlq_s64(a, vdupq_n_s64(-(int64_t)n));
 }
 CR_INLINE cr_f64_mask_t cr_f64_igt(cr_f64_int_t a, cr_f64_int_t b) { return vcgtq_s64(a, b); }
+CR_INLINE cr_f64_t cr_f64_lookup16(const double *table, cr_f64_int_t i)
+{
+    return vcombine_f64(vld1_f64(table + (vgetq_lane_s64(i, 0) & 15)), vld1_f64(table + (vgetq_lane_s64(i, 1) & 15)));
+}
 
 CR_INLINE void cr_f64_transpose(cr_f64_t r[CR_F64_LANES])
 {

@@ -97,6 +97,7 @@ CR_INLINE cr_f32_int_t cr_f32_isra(cr_f32_int_t a, unsigned n)
     return a < 0 ? ~(~a >> n) : a >> n;
 }
 CR_INLINE cr_f32_mask_t cr_f32_igt(cr_f32_int_t a, cr_f32_int_t b) { return a > b; }
+CR_INLINE cr_f32_t cr_f32_lookup16(const float *table, cr_f32_int_t i) { return table[i & 15]; }
 
 CR_INLINE cr_f32_t cr_f32_add(cr_f32_t a, cr_f32_t b) { return a + b; }
 CR_INLINE cr_f32_t cr_f32_sub(cr_f32_t a, cr_f32_t b) { return a - b; }
@@ -237,6 +238,7 @@ CR_INLINE cr_f64_int_t cr_f64_isra(cr_f64_int_t a, unsigned n)
     return a < 0 ? ~(~a >> n) : a >> n;
 }
 CR_INLINE cr_f64_mask_t cr_f64_igt(cr_f64_int_t a, cr_f64_int_t b) { return a > b; }
+CR_INLINE cr_f64_t cr_f64_lookup16(const double *table, cr_f64_int_t i) { return table[i & 15]; }
 
 CR_INLINE cr_f64_t cr_f64_add(cr_f64_t a, cr_f64_t b) { return a + b; }
 CR_INLINE cr_f64_t cr_f64_sub(cr_f64_t a, cr_f64_t b) { return a - b; }

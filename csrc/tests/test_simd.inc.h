@@ -236,6 +236,21 @@ static void T(test_integers)(void)
     TRY_SHIFTS(63);
 #endif
 
+    REAL table[17]; /* one too many, so that it can begin anywhere */
+    for (size_t k = 0; k < 17; k++) {
+        table[k] = (REAL)(100 + 3 * k);
+    }
+    for (int64_t index = -40; index < 40; index++) {
+        UINT got[V_LANES];
+        const int64_t slot = (index % 16 + 16) % 16;
+        size_t n_right = 0;
+        T(lanes_of)(V(lookup16)(table + 1, V(iset1)(index)), got);
+        for (size_t j = 0; j < V_LANES; j++) {
+            n_right += got[j] == T(to_bits)(table[1 + slot]);
+        }
+        CHECK(n_right == V_LANES, "f%d lookup16(%lld)", CR_DTYPE, (long long)index);
+    }
+
     const int64_t numbers[] = {0,         1,         -1,         127,       -1023,
                                INT32_MAX, INT32_MIN, INT64_MAX, INT64_MIN, 0x123456789ABCDEF0};
     for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++) {
