@@ -78,29 +78,36 @@ CR_INLINE void FN(update_pass)(int rule, const cr_update *update, size_t n, REAL
     const cr_update own = *update;
     const int n_states = rule == FN(SGD) || rule == FN(SGD_DECAY) ? 0
                          : rule == FN(ADAM) || rule == FN(ADAM_DECAY) || rule == FN(ADAMW) ? 2 : 1;
-    size_t i = 0;
-    for (; i + V_LANES <= n; i += V_LANES) {
-        V(t) s0 = n_states > 0 ? V(load)(state_0 + i) : V(zero)();
-        V(t) s1 = n_states > 1 ? V(load)(state_1 + i) : V(zero)();
-        V(store)(param + i, FN(update_vector)(rule, &own, V(load)(param + i), V(load)(grad + i), &s0, &s1));
-        if (n_states > 0) {
-            V(store)(state_0 + i, s0);
+    size_t i = 0, part = FN(before_line)(param, n); /* first, and again at the end: a part of a vector */
+    for (;;) {
+        if (part > 0) {
+            const V(mask_t) live = V(mask_first)(part);
+            V(t) s0 = n_states > 0 ? V(load_masked)(live, state_0 + i) : V(zero)();
+            V(t) s1 = n_states > 1 ? V(load_masked)(live, state_1 + i) : V(zero)();
+            const V(t) w = V(load_masked)(live, param + i), g = V(load_masked)(live, grad + i);
+            V(store_masked)(live, param + i, FN(update_vector)(rule, &own, w, g, &s0, &s1));
+            if (n_states > 0) {
+                V(store_masked)(live, state_0 + i, s0);
+            }
+            if (n_states > 1) {
+                V(store_masked)(live, state_1 + i, s1);
+            }
+            i += part;
         }
-        if (n_states > 1) {
-            V(store)(state_1 + i, s1);
+        for (; i + V_LANES <= n; i += V_LANES) {
+            V(t) s0 = n_states > 0 ? V(load)(state_0 + i) : V(zero)();
+            V(t) s1 = n_states > 1 ? V(load)(state_1 + i) : V(zero)();
+            V(store)(param + i, FN(update_vector)(rule, &own, V(load)(param + i), V(load)(grad + i), &s0, &s1));
+            if (n_states > 0) {
+                V(store)(state_0 + i, s0);
+            }
+            if (n_states > 1) {
+                V(store)(state_1 + i, s1);
+            }
         }
-    }
-    if (i < n) {
-        const V(mask_t) live = V(mask_first)(n - i);
-        V(t) s0 = n_states > 0 ? V(load_masked)(live, state_0 + i) : V(zero)();
-        V(t) s1 = n_states > 1 ? V(load_masked)(live, state_1 + i) : V(zero)();
-        const V(t) w = V(load_masked)(live, param + i), g = V(load_masked)(live, grad + i);
-        V(store_masked)(live, param + i, FN(update_vector)(rule, &own, w, g, &s0, &s1));
-        if (n_states > 0) {
-            V(store_masked)(live, state_0 + i, s0);
-        }
-        if (n_states > 1) {
-            V(store_masked)(live, state_1 + i, s1);
+        part = n - i;
+        if (part == 0) {
+            return;
         }
     }
 }

@@ -341,12 +341,19 @@ CR_INLINE V(t) FN(v_softplus)(V(t) x)
 CR_INLINE void FN(map)(V(t) (*f)(V(t) x, V(t) alpha), REAL alpha, size_t n, const REAL *x, REAL *y)
 {
     const V(t) a = V(set1)(alpha);
-    size_t i = 0;
-    for (; i + V_LANES <= n; i += V_LANES) {
-        V(store)(y + i, f(V(load)(x + i), a));
-    }
-    if (i < n) {
-        V(store_tail)(y + i, f(V(load_tail)(x + i, n - i), a), n - i);
+    size_t i = 0, part = FN(before_line)(y, n); /* first, and again at the end: a part of a vector */
+    for (;;) {
+        if (part > 0) {
+            V(store_tail)(y + i, f(V(load_tail)(x + i, part), a), part);
+            i += part;
+        }
+        for (; i + V_LANES <= n; i += V_LANES) {
+            V(store)(y + i, f(V(load)(x + i), a));
+        }
+        part = n - i;
+        if (part == 0) {
+            return;
+        }
     }
 }
 
@@ -355,14 +362,20 @@ CR_INLINE void FN(map_2)(V(t) (*f)(V(t) dy, V(t) saved, V(t) alpha), REAL alpha,
                          const REAL *dy, const REAL *saved, REAL *dx)
 {
     const V(t) a = V(set1)(alpha);
-    size_t i = 0;
-    for (; i + V_LANES <= n; i += V_LANES) {
-        V(store)(dx + i, f(V(load)(dy + i), V(load)(saved + i), a));
-    }
-    if (i < n) {
-        const size_t left = n - i;
-        const V(t) last = f(V(load_tail)(dy + i, left), V(load_tail)(saved + i, left), a);
-        V(store_tail)(dx + i, last, left);
+    size_t i = 0, part = FN(before_line)(dx, n);
+    for (;;) {
+        if (part > 0) {
+            const V(t) some = f(V(load_tail)(dy + i, part), V(load_tail)(saved + i, part), a);
+            V(store_tail)(dx + i, some, part);
+            i += part;
+        }
+        for (; i + V_LANES <= n; i += V_LANES) {
+            V(store)(dx + i, f(V(load)(dy + i), V(load)(saved + i), a));
+        }
+        part = n - i;
+        if (part == 0) {
+            return;
+        }
     }
 }
 
