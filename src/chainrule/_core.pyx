@@ -12,7 +12,7 @@ import warnings
 
 from cpython.pycapsule cimport PyCapsule_New
 from libc.math cimport INFINITY, NAN, fabs, isnan
-from libc.stdint cimport INT32_MAX, int32_t, int64_t, uint32_t, uint64_t
+from libc.stdint cimport INT32_MAX, INT64_MAX, int32_t, int64_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memset
 
@@ -196,6 +196,7 @@ cdef int _read_optimizer(cr.cr_optimizer *optimizer, object spec) except -1:
 include "_core_arrays.pxi"
 include "_core_kernels.pxi"
 include "_core_quick.pxi"
+include "_core_quick_calls.pxi"
 include "_core_network.pxi"
 include "_core_api.pxi"
 

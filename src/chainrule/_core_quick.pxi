@@ -146,21 +146,14 @@ def quick_within(a, double least, double greatest):
     """Whether `a` is plain and least <= element <= greatest for all; False if not, or if that takes a closer look.
     A NaN is never within."""
     cdef int dtype = _quick_dtype(a)
-    if dtype < 0:
-        return False
-    cdef size_t i, n = np.PyArray_SIZE(<np.ndarray>a)
-    cdef const float *f32 = <const float *>np.PyArray_DATA(<np.ndarray>a)
-    cdef const double *f64 = <const double *>np.PyArray_DATA(<np.ndarray>a)
-    cdef float least_f32 = <float>least, greatest_f32 = <float>greatest
-    cdef int inside = 1
-    # Without branches, so that the compiler takes many elements at once.
+    return dtype >= 0 and _all_within(<np.ndarray>a, dtype, False, least, greatest)
+
+
+cdef bint _all_within(np.ndarray a, int dtype, bint of_size, double least, double greatest) noexcept:
+    cdef size_t n = np.PyArray_SIZE(a)
     if dtype == np.NPY_FLOAT32:
-        for i in range(n):
-            inside &= (f32[i] >= least_f32) & (f32[i] <= greatest_f32)
-    else:
-        for i in range(n):
-            inside &= (f64[i] >= least) & (f64[i] <= greatest)
-    return inside != 0
+        return cr.cr_all_within_f32(n, <const float *>np.PyArray_DATA(a), of_size, least, greatest) != 0
+    return cr.cr_all_within_f64(n, <const double *>np.PyArray_DATA(a), of_size, least, greatest) != 0
 
 
 def quick_labels(a, int64_t n_classes):

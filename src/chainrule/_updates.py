@@ -14,6 +14,10 @@ from ._checks import flag, integer, number
 
 Array = npt.NDArray[Any]
 
+_SGD, _ADAM, _ADAMW, _RMSPROP, _ADAGRAD = (
+    _core.OPTIMIZERS[name] for name in ("sgd", "adam", "adamw", "rmsprop", "adagrad")
+)
+
 
 def sgd_update(
     param: Array,
@@ -52,13 +56,18 @@ def sgd_update(
     ValueError
         If a shape differs, an array is read-only, not contiguous or overlaps another, or a setting is out of range.
     """
+    plain = nesterov is True or nesterov is False
+    if plain and _core.quick_update(
+        _SGD, 1, learning_rate, weight_decay, momentum, 0.0, 0.0, nesterov, param, grad, velocity, None
+    ):
+        return
     momentum = number(momentum, "momentum", at_least=0.0, below=1.0)
     if flag(nesterov, "nesterov") and momentum == 0.0:
         raise ValueError("nesterov=True needs a momentum > 0, got momentum=0")
     if momentum != 0.0 and velocity is None:
         raise ValueError(f"momentum={momentum:g} needs velocity, an array like param that starts as zeros")
     spec = _core.OptimizerSpec(
-        _core.OPTIMIZERS["sgd"],
+        _SGD,
         nesterov=nesterov,
         momentum=momentum,
         weight_decay=number(weight_decay, "weight_decay", at_least=0.0),
@@ -107,8 +116,24 @@ def adam_update(
     TypeError, ValueError
         As `sgd_update`.
     """
+    plain = decoupled is True or decoupled is False
+    if plain and _core.quick_update(
+        _ADAMW if decoupled else _ADAM,
+        step,
+        learning_rate,
+        weight_decay,
+        beta_1,
+        beta_2,
+        epsilon,
+        False,
+        param,
+        grad,
+        m,
+        v,
+    ):
+        return
     spec = _core.OptimizerSpec(
-        _core.OPTIMIZERS["adamw" if flag(decoupled, "decoupled") else "adam"],
+        _ADAMW if flag(decoupled, "decoupled") else _ADAM,
         weight_decay=number(weight_decay, "weight_decay", at_least=0.0),
         beta_1=number(beta_1, "beta_1", at_least=0.0, below=1.0),
         beta_2=number(beta_2, "beta_2", at_least=0.0, below=1.0),
@@ -149,8 +174,10 @@ def rmsprop_update(
     TypeError, ValueError
         As `sgd_update`.
     """
+    if _core.quick_update(_RMSPROP, 1, learning_rate, weight_decay, rho, 0.0, epsilon, False, param, grad, v, None):
+        return
     spec = _core.OptimizerSpec(
-        _core.OPTIMIZERS["rmsprop"],
+        _RMSPROP,
         weight_decay=number(weight_decay, "weight_decay", at_least=0.0),
         rho=number(rho, "rho", at_least=0.0, below=1.0),
         epsilon=number(epsilon, "epsilon", at_least=0.0),
@@ -186,8 +213,10 @@ def adagrad_update(
     TypeError, ValueError
         As `sgd_update`.
     """
+    if _core.quick_update(_ADAGRAD, 1, learning_rate, weight_decay, 0.0, 0.0, epsilon, False, param, grad, s, None):
+        return
     spec = _core.OptimizerSpec(
-        _core.OPTIMIZERS["adagrad"],
+        _ADAGRAD,
         weight_decay=number(weight_decay, "weight_decay", at_least=0.0),
         epsilon=number(epsilon, "epsilon", at_least=0.0),
     )

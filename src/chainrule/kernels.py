@@ -86,6 +86,9 @@ def dense_forward(
     array([[1., 0.]])
     """
     kind = _kind(activation)
+    quick = _core.quick_forward(kind.kind, kind.alpha, x, weight, bias, out)
+    if quick is not None:
+        return quick
     dtype, (x_, weight_, bias_) = _arrays.reals("bias", x=x, weight=weight, bias=bias)
     x_ = _arrays.matrix("x", x_, dtype)
     if weight_.ndim != 2 or weight_.shape[0] != x_.shape[1]:
@@ -135,6 +138,11 @@ def dense_backward_input(
     Hinton and Williams 1986).
     """
     kind = _kind(activation)
+    if output is None or pre_activation is None:  # with both given, both are to be checked
+        given = pre_activation if _core.activation_saves_input(kind.kind) else output
+        quick = _core.quick_backward_input(kind.kind, kind.alpha, dz, weight, given, out)
+        if quick is not None:
+            return quick
     if _core.activation_by_row(kind.kind):
         raise ValueError(
             f"activation {kind.name!r} has no elementwise derivative; call with 'identity', then activation_backward"
@@ -176,6 +184,9 @@ def dense_backward_weight(
     weight_gradient : ndarray, shape (n_in, n_out)
     bias_gradient : ndarray, shape (n_out,)
     """
+    quick = _core.quick_backward_weight(x, dz, out_weight, out_bias)
+    if quick is not None:
+        return quick
     dtype, (x_, dz_) = _arrays.reals(x=x, dz=dz)
     x_ = _arrays.matrix("x", x_, dtype)
     if dz_.ndim != 2 or dz_.shape[0] != x_.shape[0]:
@@ -444,6 +455,10 @@ def loss(
     kind = _core.LOSSES[choose(name, _core.LOSSES, "loss")]
     core_options = _loss_options(name, options)
     mean = choose(reduction, ("mean", "sum"), "reduction") == "mean"
+    if sample_weight is None:
+        quick = _core.quick_loss(kind, core_options, mean, prediction, target, out_grad)
+        if quick is not None:
+            return quick
 
     dtype, (prediction_,) = _arrays.reals(prediction=prediction)
     if prediction_.ndim not in (1, 2):
