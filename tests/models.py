@@ -22,6 +22,11 @@ class Pass(cr.Layer):
 each_engine = pytest.mark.parametrize("python", [False, True], ids=["native", "layer by layer"])
 
 
+def counts(quick, long):
+    """Parametrize with a count: the quick one, and the long one for pytest -m long."""
+    return pytest.mark.parametrize("count", [quick, pytest.param(long, marks=pytest.mark.long)])
+
+
 def layers_of(python, n_out=3):
     """A small net; with a Python layer in it, it runs layer by layer."""
     return [cr.Dense(6, "tanh"), *([Pass()] if python else []), cr.Dense(n_out)]

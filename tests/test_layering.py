@@ -201,7 +201,7 @@ _foundation training summary
 layerwise
 layers
 _layer
-_data metrics callbacks
+_data metrics callbacks run
 losses optimizers
 schedules initializers kernels
 activations _updates

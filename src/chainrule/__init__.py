@@ -13,7 +13,7 @@ from . import (
     schedules,
 )
 from ._core import VERSION as __version__
-from .callbacks import Callback, EarlyStopping, History, LambdaCallback
+from .callbacks import Callback, Checkpoint, EarlyStopping, History, LambdaCallback
 from .config import get_include, get_num_threads, num_threads, set_num_threads, show_config
 from .gradient_check import GradientCheck, check_gradients
 from .io import load
@@ -29,6 +29,7 @@ __all__ = [
     "AdamW",
     "BatchNorm",
     "Callback",
+    "Checkpoint",
     "Dense",
     "Dropout",
     "EarlyStopping",

@@ -12,7 +12,7 @@ Rules of every function here
 - The interpreter lock is released when the work is worth it.
 """
 
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -231,6 +231,16 @@ class Network:
     def set_loss(self, kind: int, options: LossOptions) -> None: ...
     # optimizer_n_states vectors like parameters, zero or as saved; kept alive and written in place.
     def set_optimizer(self, optimizer: OptimizerSpec, state_0: Array | None, state_1: Array | None) -> None: ...
+    # Both of them (or the optimizer alone, with kind None), no steps, and `changes` as in `set_all`: all or nothing.
+    def compile(
+        self,
+        kind: int | None,
+        options: LossOptions | None,
+        optimizer: OptimizerSpec,
+        state_0: Array | None,
+        state_1: Array | None,
+        changes: list[tuple[Any, str, Any]],
+    ) -> None: ...
     @property
     def steps(self) -> int: ...
     @property
@@ -284,5 +294,33 @@ class Model:
 
     _network: Network | None
     _learning_rate: float
+    @property
+    def _held(self) -> bool: ...  # whether a Turn holds the model
     def __call__(self, x: npt.ArrayLike, *, out: Array | None = None) -> Array: ...
     def train_step(self, x: npt.ArrayLike, y: npt.ArrayLike, sample_weight: npt.ArrayLike | None = None) -> float: ...
+
+# -- changes that are whole or have not happened: no signal is heard and no memory asked for once they have begun --
+
+class Turn:
+    """The right to change a model, for a `with` block; RuntimeError if somebody has it."""
+
+    def __init__(self, model: Model, what: str) -> None: ...
+    def __enter__(self) -> Turn: ...
+    def __exit__(self, kind: object, value: object, traceback: object) -> Literal[False]: ...
+
+# targets[i][...] = sources[i] for every i; ValueError, before anything is written, if two are not alike.
+def copy_all(targets: list[Array], sources: list[Array]) -> None: ...
+
+# object.name = value for every (object, name, value); the attributes are plain ones, and exist.
+def set_all(changes: list[tuple[Any, str, Any]]) -> None: ...
+
+class Undo:
+    """Puts running statistics and counters back if its `with` block raises before the model's next step.
+
+    `counters` is the Network, or a uint64 array (steps, forwards).
+    """
+
+    def __init__(self, arrays: list[Array], counters: Network | npt.NDArray[np.uint64]) -> None: ...
+    def __enter__(self) -> Undo: ...
+    def __exit__(self, kind: object, value: object, traceback: object) -> Literal[False]: ...
+    def put_back(self) -> None: ...

@@ -14,7 +14,7 @@ from cpython.pycapsule cimport PyCapsule_New
 from libc.math cimport INFINITY, NAN, fabs, isnan
 from libc.stdint cimport INT32_MAX, INT64_MAX, int32_t, int64_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
-from libc.string cimport memset
+from libc.string cimport memcpy, memset
 
 cimport cython
 cimport numpy as np
@@ -198,6 +198,8 @@ include "_core_kernels.pxi"
 include "_core_quick.pxi"
 include "_core_quick_calls.pxi"
 include "_core_network.pxi"
+include "_core_model.pxi"
+include "_core_guard.pxi"
 include "_core_api.pxi"
 
 _start()

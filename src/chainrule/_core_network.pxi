@@ -1,4 +1,4 @@
-# _core_network.pxi - cr_network as an object, and the base of Sequential. Part of _core.pyx.
+# _core_network.pxi - cr_network as an object. Part of _core.pyx.
 
 cdef extern from *:
     """
@@ -159,19 +159,23 @@ cdef class Network:
         _read_loss_options(&c_options, options)
         self._enter()
         try:
-            _check(cr.cr_network_set_loss(self._c, <cr.cr_loss>kind, &c_options))
-            self._takes_labels = cr.cr_loss_takes_labels(kind)
-            self._least, self._greatest = -INFINITY, INFINITY
-            if kind == cr.CR_POISSON:
-                self._least = 0.0
-            elif kind in (cr.CR_CROSS_ENTROPY, cr.CR_SOFTMAX_CROSS_ENTROPY, cr.CR_SIGMOID_CROSS_ENTROPY):
-                self._least, self._greatest = 0.0, 1.0
-            elif kind == cr.CR_HINGE:
-                self._least = self._greatest = 1.0  # of |t|
-            self._has_loss = True
-            self._checked = None
+            self._set_loss(kind, &c_options)
         finally:
             cr_busy_give(&self._busy)
+
+    cdef int _set_loss(self, int kind, const cr.cr_loss_options *options) except -1:
+        _check(cr.cr_network_set_loss(self._c, <cr.cr_loss>kind, options))
+        self._takes_labels = cr.cr_loss_takes_labels(kind)
+        self._least, self._greatest = -INFINITY, INFINITY
+        if kind == cr.CR_POISSON:
+            self._least = 0.0
+        elif kind == cr.CR_CROSS_ENTROPY or kind == cr.CR_SOFTMAX_CROSS_ENTROPY or kind == cr.CR_SIGMOID_CROSS_ENTROPY:
+            self._least, self._greatest = 0.0, 1.0
+        elif kind == cr.CR_HINGE:
+            self._least = self._greatest = 1.0  # of |t|
+        self._has_loss = True
+        self._checked = None
+        return 0
 
     def set_optimizer(self, optimizer, np.ndarray state_0, np.ndarray state_1):
         """Choose the optimizer; its states are written in place from the next step on."""
@@ -188,6 +192,33 @@ cdef class Network:
             _check(cr.cr_network_set_optimizer(self._c, &c_optimizer, s0.data, s1.data))
             self._states = (state_0, state_1)
             self._has_optimizer = True
+        finally:
+            cr_busy_give(&self._busy)
+
+    def compile(self, kind, options, optimizer, np.ndarray state_0, np.ndarray state_1, list changes not None):
+        """Loss (unless `kind` is None), optimizer and no steps, with `changes` as in `set_all`: all or nothing."""
+        cdef cr.cr_loss_options c_options
+        cdef cr.cr_optimizer c_optimizer
+        cdef Vector s0, s1
+        cdef int c_kind = -1 if kind is None else kind
+        cdef tuple states = (state_0, state_1)
+        if kind is not None:
+            _read_loss_options(&c_options, options)
+        _read_optimizer(&c_optimizer, optimizer)
+        _vector(&s0, "state_0", state_0, self._dtype, WRITE)
+        _vector(&s1, "state_1", state_1, self._dtype, WRITE)
+        _length("state_0", &s0, self._n_parameters)
+        _length("state_1", &s1, self._n_parameters)
+        _require_states(&c_optimizer, &s0, &s1)
+        self._enter()
+        try:
+            if kind is not None:
+                self._set_loss(c_kind, &c_options)
+            _check(cr.cr_network_set_optimizer(self._c, &c_optimizer, s0.data, s1.data))
+            self._states = states
+            self._has_optimizer = True
+            cr.cr_network_set_counters(self._c, 0, cr.cr_network_forwards(self._c))
+            _set_all(changes)
         finally:
             cr_busy_give(&self._busy)
 
@@ -520,64 +551,3 @@ cdef int _check_order(const Vector *order, size_t n_rows) except -1:
         if index[i] < 0 or <size_t>index[i] >= n_rows:
             raise ValueError(f"order[{i}] is {index[i]}, expected a row from 0 to {<int64_t>n_rows - 1}")
     return 0
-
-
-cdef class Model:
-    """Base of Sequential: the two calls whose overhead matters, with the shortest way to C.
-
-    `_network` is a Network or None, `_learning_rate` a float, NaN when the subclass must decide. All
-    that is not plain arrays of the network's dtype and shape goes to the subclass's `_call_slow(x, out)`
-    and `_train_step_slow(x, y, sample_weight)`, which convert, check and raise.
-    """
-
-    cdef public Network _network
-    cdef public double _learning_rate
-
-    def __cinit__(self):
-        self._learning_rate = NAN
-
-    # No docstring: C compilers find the one of a slot method unused.
-    # The network's output for x (n_rows, n_in), as at inference, in a new array or in `out`.
-    def __call__(self, x, *, out=None):
-        cdef Network network = self._network
-        cdef Matrix a, y
-        cdef np.npy_intp shape[2]
-        cdef size_t item
-        if network is None or not np.PyArray_CheckExact(x):
-            return self._call_slow(x, out)
-        if not _as_matrix(<np.ndarray>x, network._dtype, READ, &a) or a.n_cols != <size_t>network.n_in:
-            return self._call_slow(x, out)
-        if out is None:
-            shape[0] = a.n_rows
-            shape[1] = network.n_out
-            out = np.PyArray_EMPTY(2, shape, network._dtype, False)
-            _as_matrix(<np.ndarray>out, network._dtype, WRITE, &y)
-        else:
-            item = 4 if network._dtype == np.NPY_FLOAT32 else 8
-            if (not np.PyArray_CheckExact(out)
-                    or not _as_matrix(<np.ndarray>out, network._dtype, WRITE, &y)
-                    or y.n_rows != a.n_rows or y.n_cols != <size_t>network.n_out
-                    or _overlap(&a, &y, item) or _overlap(&network._parameters, &y, item)):
-                return self._call_slow(x, out)
-        network._predict(&a, &y)
-        return out
-
-    def train_step(self, x, y, sample_weight=None):
-        """One step on one batch: forward, loss, backward, update; the loss before the update.
-
-        Parameters
-        ----------
-        x : array of shape (n_rows, n_in)
-        y : array of shape (n_rows, n_out), or (n_rows,) class labels
-        sample_weight : array of shape (n_rows,), optional
-        """
-        cdef Network network = self._network
-        cdef cr.cr_rows rows
-        if (network is None or not network._has_loss or not network._has_optimizer
-                or isnan(self._learning_rate)
-                or not np.PyArray_CheckExact(x) or not np.PyArray_CheckExact(y)
-                or not (sample_weight is None or np.PyArray_CheckExact(sample_weight))
-                or not network._as_rows(<np.ndarray>x, <np.ndarray>y, <np.ndarray>sample_weight, &rows)
-                or not network._trainable(&rows)):
-            return self._train_step_slow(x, y, sample_weight)
-        return network._train_step(&rows, <np.ndarray>y, self._learning_rate)

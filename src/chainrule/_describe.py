@@ -59,6 +59,34 @@ def describe(thing: Described) -> dict[str, Any]:
     return result
 
 
+def arguments(thing: Any) -> dict[str, Any]:
+    """The arguments of the constructor of a user's object, each from the attribute of its name."""
+    import inspect  # here: slow to load
+
+    result, kind = {}, type(thing)
+    for name, parameter in inspect.signature(kind).parameters.items():
+        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+            continue
+        if not hasattr(thing, name):
+            raise TypeError(
+                f"{kind.__name__} cannot be written to a file: its argument {name} is not kept in an attribute of that"
+                " name; keep it, or write get_config()"
+            )
+        result[name] = _plain(getattr(thing, name))
+    return result
+
+
+def check_plain(value: Any, what: str) -> Any:
+    """Return `value`, of what JSON has (tuples as lists), or a TypeError that says what is not."""
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    if isinstance(value, (list, tuple)):
+        return [check_plain(item, what) for item in value]
+    if isinstance(value, dict) and all(isinstance(name, str) for name in value):
+        return {name: check_plain(item, what) for name, item in value.items()}
+    raise TypeError(f"{what} cannot be written to a file: {value!r:.200} is not a number, text, list or dict")
+
+
 def rebuild(description: Any, classes: Mapping[str, type[Described]], what: str) -> Any:
     """Make the object that `describe` read; ValueError or TypeError if the description is not sound.
 

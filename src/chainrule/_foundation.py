@@ -5,9 +5,7 @@ Python layers has a `LayerByLayer`, and each layer its own arrays. `Sequential` 
 """
 
 import math
-import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -19,6 +17,7 @@ from ._checks import seed as as_seed
 from .callbacks import History
 from .layers import Layer, NativeLayer, aligned, is_native
 from .layerwise import LayerByLayer
+from .run import Run
 
 Array = npt.NDArray[Any]
 
@@ -49,7 +48,7 @@ class Foundation(_core.Model):
         self.metrics: list[metrics.Metric] = []
         self.history: History | None = None
         self.stop_training = False
-        self._training = threading.Lock()
+        self._run: Run | None = None
         self._forget_build()
 
     # -- building --
@@ -103,8 +102,9 @@ class Foundation(_core.Model):
             else:
                 engine = LayerByLayer(self.layers, n_in, self.dtype, self.seed)
                 self._widths, self._engine = engine._widths, engine
-            if self.loss is not None:
-                self._bind()
+            if self.optimizer is not None and self.loss is not None:
+                self._bind(self.optimizer, self.loss, [])
+                self._learning_rate_changed()
         except BaseException:
             self._forget_build()
             raise
@@ -132,22 +132,22 @@ class Foundation(_core.Model):
         self._network = self._engine = _core.Network(n_in, specs, values, gradients, running, self.seed)
         self._widths, self._flat, self._flat_gradient, self._running = widths, values, gradients, running
 
-    def _bind(self) -> None:
-        """Give loss and optimizer to the engine, with fresh state."""
-        assert self.optimizer is not None and self._engine is not None
-        spec = self.optimizer.core_spec()
-        n_states = _core.optimizer_n_states(spec)
-        if isinstance(self._engine, LayerByLayer):
-            n, dtype = self._engine.n_parameters, self._engine.update_dtype
+    def _bind(self, optimizer: optimizers.Optimizer, loss: losses.Loss | losses.UserLoss, changes: list[Any]) -> None:
+        """Give loss and optimizer to the engine, with fresh state, and make `changes`: all of it or nothing."""
+        engine, spec = self._engine, optimizer.core_spec()
+        assert engine is not None
+        if isinstance(engine, LayerByLayer):
+            n, dtype = engine.n_parameters, engine.update_dtype
         else:
             assert self._flat is not None
             n, dtype = self._flat.size, self.dtype
-            if isinstance(self.loss, losses.Loss):
-                self._engine.set_loss(self.loss.kind, self.loss.core_options())
-        self._states = [aligned(n, dtype) for _ in range(n_states)]
-        self._engine.set_optimizer(spec, *[*self._states, None, None][:2])
-        self._engine.set_counters(0, self._engine.forwards)
-        self._learning_rate_changed()
+        states = [aligned(n, dtype) for _ in range(_core.optimizer_n_states(spec))]
+        changes = [*changes, (self, "_states", states), (self, "_run", None)]
+        state_0, state_1 = [*states, None, None][:2]
+        kind = options = None
+        if isinstance(loss, losses.Loss):
+            kind, options = loss.kind, loss.core_options()
+        engine.compile(kind, options, spec, state_0, state_1, changes)
 
     def _learning_rate_changed(self) -> None:
         """Let `train_step` go straight to C if all it needs is a constant rate; NaN sends it to Python."""
@@ -156,46 +156,21 @@ class Foundation(_core.Model):
             and isinstance(self.loss, losses.Loss)
             and self.optimizer is not None
             and self.optimizer.schedule.constant
-            and not self._training.locked()
+            and not self._held
         )
         self._learning_rate = self.optimizer.schedule(0) if direct and self.optimizer is not None else math.nan
 
-    @contextmanager
-    def _exclusive(self, what: str) -> Iterator[None]:
-        """Hold the model for one writer; RuntimeError if it has one."""
-        if not self._training.acquire(blocking=False):
-            raise RuntimeError(f"{what}: this model is already training, in another thread or around this call")
-        self._learning_rate = math.nan
-        try:
-            yield
-        finally:
-            self._training.release()
-            self._learning_rate_changed()
+    def _exclusive(self, what: str) -> _core.Turn:
+        """Hold the model for one writer, as a context manager; RuntimeError if it has one."""
+        return _core.Turn(self, what)
 
-    def _keep_statistics(self) -> Callable[[], None]:
-        """Return a function that puts running statistics and counters back to what they are now."""
+    def _keep_statistics(self) -> _core.Undo:
+        """What puts running statistics and counters back if a pass, its `with` block, comes to nothing."""
         engine = self._engine
         assert engine is not None
-        views = engine.running() if isinstance(engine, LayerByLayer) else [self._running]
-        before = [view.copy() for view in views]
-        steps, forwards = engine.steps, engine.forwards
-
-        def put_back() -> None:
-            for view, values in zip(views, before, strict=True):
-                view[...] = values
-            engine.set_counters(steps, forwards)
-
-        return put_back
-
-    @contextmanager
-    def _undo_statistics(self) -> Iterator[None]:
-        """If code of the user raises during a pass, leave no trace of the pass."""
-        put_back = self._keep_statistics()
-        try:
-            yield
-        except BaseException:
-            put_back()
-            raise
+        if isinstance(engine, LayerByLayer):
+            return _core.Undo(engine.running(), engine.counters)
+        return _core.Undo([self._running], engine)
 
     # -- parameters --
 
@@ -256,5 +231,4 @@ class Foundation(_core.Model):
                 raise ValueError(f"{name} must have shape {view.shape}, got {array.shape}")
         # Converted first, so that a value that does not convert leaves the model as it was.
         converted = [np.array(array, dtype=view.dtype) for array, (_, view) in zip(arrays, views, strict=True)]
-        for array, (_, view) in zip(converted, views, strict=True):
-            view[...] = array
+        _core.copy_all([view for _, view in views], converted)

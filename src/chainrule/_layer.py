@@ -11,7 +11,7 @@ from . import _core, initializers
 from ._checks import integer, real_dtype
 from ._checks import seed as as_seed
 from ._data import matrix
-from ._describe import Described
+from ._describe import Described, arguments
 
 Array = npt.NDArray[Any]
 Shape = tuple[int, ...]
@@ -65,6 +65,19 @@ class Layer:
     def backward(self, dy: Array) -> Array:
         """Write `gradients` and return dx, (n_rows, n_in)."""
         raise NotImplementedError(f"{type(self).__name__} needs a method backward(dy)")
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the constructor's arguments by name, for files and copies: values as JSON has them.
+
+        Unless overridden, each is read from the attribute of the same name. The parameters are kept beside them;
+        whatever else a layer holds is not.
+
+        Raises
+        ------
+        TypeError
+            If there is no such attribute.
+        """
+        return arguments(self)
 
     def _claim(self, owner: Any) -> None:
         """Give the layer to a model; ValueError if it has one already."""

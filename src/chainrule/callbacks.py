@@ -1,9 +1,12 @@
 """What may happen between epochs: recording, stopping early, a user's own code."""
 
+import math
+import time
 from collections.abc import Callable, Mapping
+from os import PathLike, fspath
 from typing import TYPE_CHECKING, Any
 
-from . import schedules
+from . import _core, schedules
 from ._checks import choose, flag, integer, number
 
 if TYPE_CHECKING:
@@ -29,6 +32,9 @@ class Callback:
     def on_train_end(self) -> None:
         """Called once, after the last epoch; not after an exception."""
 
+    def on_exception(self, error: BaseException) -> None:
+        """Called when `fit` ends by an exception, Ctrl-C included, before it goes on to the caller of `fit`."""
+
     def on_epoch_begin(self, epoch: int) -> None:
         """Called before each epoch."""
 
@@ -40,6 +46,23 @@ class Callback:
 
         Overriding it makes every step come back to Python, which is slow for small nets.
         """
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what `fit(resume=True)` needs to go on with: it is kept with the model, in its files too.
+
+        Numbers, text, None, and lists, dicts with str keys and NumPy arrays of them. {}, the default, is not kept.
+        """
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take back what `state_dict` returned; called after `on_train_begin`, if the run is continued.
+
+        Raises
+        ------
+        ValueError
+            If it is something else.
+        """
+        raise ValueError(f"{type(self).__name__} has a state_dict of its own, but no load_state_dict")
 
 
 class History(Callback):
@@ -56,22 +79,51 @@ class History(Callback):
     """
 
     def __init__(self) -> None:
-        self.epoch: list[int] = []
-        self.history: dict[str, list[float]] = {}
-        self.seconds: list[float] = []
+        # One entry an epoch, so that an epoch is recorded with all its figures or not at all.
+        self._entries: list[tuple[int, float, dict[str, float]]] = []
+        self._start = time.perf_counter()
+
+    @property
+    def epoch(self) -> list[int]:
+        return [epoch for epoch, _, _ in self._entries]
+
+    @property
+    def seconds(self) -> list[float]:
+        return [seconds for _, seconds, _ in self._entries]
+
+    @property
+    def history(self) -> dict[str, list[float]]:
+        columns: dict[str, list[float]] = {}
+        for _, _, logs in self._entries:
+            for name, value in logs.items():
+                columns.setdefault(name, []).append(value)
+        return columns
+
+    def on_epoch_begin(self, epoch: int) -> None:
+        self._start = time.perf_counter()
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
-        self.epoch.append(epoch)
-        for name, value in logs.items():
-            self.history.setdefault(name, []).append(value)
+        self._entries.append((epoch, time.perf_counter() - self._start, dict(logs)))
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"entries": [[epoch, seconds, logs] for epoch, seconds, logs in self._entries]}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        entries = []
+        for entry in _fields(state, "History", "entries")[0]:
+            epoch, seconds, logs = entry
+            figures = {str(name): float(value) for name, value in logs.items()}
+            entries.append((integer(epoch, "epoch", at_least=0), float(seconds), figures))
+        self._entries = entries
 
     def __getitem__(self, name: str) -> list[float]:
-        if name not in self.history:
-            raise KeyError(f"{name!r} was not recorded; there are {', '.join(self.history) or 'no epochs'}")
-        return self.history[name]
+        history = self.history
+        if name not in history:
+            raise KeyError(f"{name!r} was not recorded; there are {', '.join(history) or 'no epochs'}")
+        return history[name]
 
     def __repr__(self) -> str:
-        return f"History({len(self.epoch)} epochs; {', '.join(self.history)})"
+        return f"History({len(self._entries)} epochs; {', '.join(self.history)})"
 
 
 class EarlyStopping(Callback):
@@ -88,8 +140,8 @@ class EarlyStopping(Callback):
     mode : {"auto", "min", "max"}
         Whether smaller or larger is better; "auto": larger for names ending in accuracy, auc or score.
     restore_best_weights : bool, default=True
-        At the end of training, stopped early or not, set the weights of the best epoch. The optimizer's state
-        stays as it is.
+        At the end of training, stopped early or not, set the weights of the best epoch; also when
+        `fit(on_nan="raise")` ends it because the loss is not finite. The optimizer's state stays as it is.
 
     Attributes
     ----------
@@ -131,9 +183,8 @@ class EarlyStopping(Callback):
         value = schedules.monitored(logs, self.monitor, "EarlyStopping")
         self._last_epoch = epoch
         if schedules.better(value, self.best, self.monitor, self.mode, self.min_delta):
-            self.best, self.best_epoch, self._waited = value, epoch, 0
-            if self.restore_best_weights:
-                self._best_weights = self.model.get_weights()
+            weights = self.model.get_weights() if self.restore_best_weights else None
+            self.best, self.best_epoch, self._waited, self._best_weights = value, epoch, 0, weights
             return
         self._waited += 1
         if self._waited > self.patience:
@@ -145,6 +196,121 @@ class EarlyStopping(Callback):
             self.model.set_weights(self._best_weights)
         self._best_weights = None
 
+    def on_exception(self, error: BaseException) -> None:
+        if isinstance(error, FloatingPointError) and self._best_weights is not None:
+            self.model.set_weights(self._best_weights)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "best": self.best,
+            "best_epoch": self.best_epoch,
+            "stopped_epoch": self.stopped_epoch,
+            "last_epoch": self._last_epoch,
+            "waited": self._waited,
+            "best_weights": self._best_weights,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        best, best_epoch, stopped, last, waited, weights = _fields(
+            state, "EarlyStopping", "best", "best_epoch", "stopped_epoch", "last_epoch", "waited", "best_weights"
+        )
+        self.best = None if best is None else number(best, "best")
+        epochs = [
+            None if epoch is None else integer(epoch, "epoch", at_least=0) for epoch in (best_epoch, stopped, last)
+        ]
+        self.best_epoch, self.stopped_epoch, self._last_epoch = epochs
+        self._waited, self._best_weights = integer(waited, "waited", at_least=0), weights
+
+
+class Checkpoint(Callback):
+    """Save the model to a file while it trains, so that a run that was cut off can go on with the same bits.
+
+    The file is replaced in one step: whatever happens, it is a whole one. It holds all that `fit` needs, what the
+    other callbacks keep included::
+
+        model = cr.load("run.npz") if os.path.exists("run.npz") else make_model()
+        callbacks = [cr.EarlyStopping(), cr.Checkpoint("run.npz")]
+        model.fit(x, y, epochs=100, callbacks=callbacks, resume=True)
+
+    Whenever this is started it trains what is left. Called after all other callbacks. A state whose loss or weights
+    are not finite is not saved: the last sound file stays.
+
+    Parameters
+    ----------
+    path : str or path-like
+    every_epochs : int or None, default=1
+        Save at the end of every epoch whose number + 1 divides by it; None: only by steps.
+    every_steps : int, optional
+        Save within epochs too, after steps whose number + 1 divides by it. Every step comes back to Python then,
+        which is slow for small nets.
+    monitor : str, optional
+        Save only if this figure of the epoch is the best so far; not together with `every_steps`.
+    mode : {"auto", "min", "max"}
+        As for `EarlyStopping`.
+
+    Attributes
+    ----------
+    best : float or None
+        Best monitored value saved.
+    """
+
+    def __init__(
+        self,
+        path: str | PathLike[str],
+        *,
+        every_epochs: int | None = 1,
+        every_steps: int | None = None,
+        monitor: str | None = None,
+        mode: str = "auto",
+    ) -> None:
+        self.path = fspath(path)
+        self.every_epochs = None if every_epochs is None else integer(every_epochs, "every_epochs", at_least=1)
+        self.every_steps = None if every_steps is None else integer(every_steps, "every_steps", at_least=1)
+        if monitor is not None and not isinstance(monitor, str):
+            raise TypeError(f"monitor must be a name such as 'val_loss', got {monitor!r}")
+        if monitor is not None and every_steps is not None:
+            raise ValueError("give monitor or every_steps, not both: the figures are those of whole epochs")
+        self.monitor, self.mode = monitor, choose(mode, ("auto", "min", "max"), "mode")
+        self.best: float | None = None
+        if self.every_steps is not None:
+            self.on_batch_end = self._on_batch_end  # type: ignore[method-assign]
+
+    def on_train_begin(self) -> None:
+        self.best = None
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
+        if self.every_epochs is None or (epoch + 1) % self.every_epochs:
+            return
+        if self.monitor is not None:
+            value = schedules.monitored(logs, self.monitor, "Checkpoint")
+            if not schedules.better(value, self.best, self.monitor, self.mode):
+                return
+            self.best = value
+        self._save(logs["loss"])
+
+    def _on_batch_end(self, step: int, loss: float) -> None:
+        assert self.every_steps is not None
+        if (step + 1) % self.every_steps == 0:
+            self._save(loss)
+
+    def _save(self, loss: float) -> None:
+        if math.isfinite(loss) and not any(_core.count_not_finite(w.reshape(-1)) for w in self.model.get_weights()):
+            self.model.save(self.path)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"best": self.best} if self.monitor is not None else {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        (best,) = _fields(state, "Checkpoint", "best")
+        self.best = None if best is None else number(best, "best")
+
+
+def _fields(state: Any, who: str, *names: str) -> list[Any]:
+    """The values of a state that must have just these names."""
+    if not isinstance(state, dict) or set(state) != set(names):
+        raise ValueError(f"the state of {who} needs {', '.join(names)}, got {state!r:.200}")
+    return [state[name] for name in names]
+
 
 class LambdaCallback(Callback):
     """Functions as a callback; each is called like the method of its name.
@@ -152,6 +318,7 @@ class LambdaCallback(Callback):
     Parameters
     ----------
     on_train_begin, on_train_end : callable () -> None, optional
+    on_exception : callable (error) -> None, optional
     on_epoch_begin : callable (epoch) -> None, optional
     on_epoch_end : callable (epoch, logs) -> None, optional
     on_batch_end : callable (step, loss) -> None, optional
@@ -165,6 +332,7 @@ class LambdaCallback(Callback):
         on_epoch_begin: Callable[[int], Any] | None = None,
         on_epoch_end: Callable[[int, dict[str, float]], Any] | None = None,
         on_batch_end: Callable[[int, float], Any] | None = None,
+        on_exception: Callable[[BaseException], Any] | None = None,
     ) -> None:
         functions: Mapping[str, Callable[..., Any] | None] = {
             "on_train_begin": on_train_begin,
@@ -172,6 +340,7 @@ class LambdaCallback(Callback):
             "on_epoch_begin": on_epoch_begin,
             "on_epoch_end": on_epoch_end,
             "on_batch_end": on_batch_end,
+            "on_exception": on_exception,
         }
         for name, function in functions.items():
             if function is not None:

@@ -88,7 +88,7 @@ def check_gradients(
     if epsilon is None:
         epsilon = 2.0**-17 if checked.dtype == np.float64 else 2.0**-7
     loss = _Loss(checked, x, y, sample_weight, number(epsilon, "epsilon", above=0.0))
-    weights, put_back = checked.get_weights(), checked._keep_statistics()
+    weights, undo = checked.get_weights(), checked._keep_statistics()
     try:
         analytic, dx = loss.gradients()
         errors = {
@@ -98,7 +98,7 @@ def check_gradients(
         errors["x"] = _error(dx, *loss.numeric(loss.x, limit))
     finally:
         checked.set_weights(weights)
-        put_back()
+        undo.put_back()
     return GradientCheck(errors, max(errors.values(), key=lambda error: (error != error, error)))
 
 

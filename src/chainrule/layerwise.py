@@ -5,7 +5,7 @@ that both ways give the same bits. Reading this file is the shortest way to see 
 """
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -30,7 +30,7 @@ class LayerByLayer:
 
     def __init__(self, layers: list[Layer], n_in: int, dtype: np.dtype[Any], seed: int) -> None:
         self.layers, self.n_in, self.dtype = layers, n_in, dtype
-        self.steps = self._forwards = 0
+        self.counters = np.zeros(2, np.uint64)  # steps taken, training forwards made
         self._training = [isinstance(layer, NativeLayer) or accepts(layer.forward, "training") for layer in layers]
         self._widths = [n_in]
         n_parameters = 0
@@ -61,13 +61,18 @@ class LayerByLayer:
     # -- what a network counts and keeps --
 
     @property
+    def steps(self) -> int:
+        """Optimizer steps taken."""
+        return int(self.counters[0])
+
+    @property
     def forwards(self) -> int:
         """Training forwards made; keys the dropout masks."""
-        return self._forwards
+        return int(self.counters[1])
 
     def set_counters(self, steps: int, forwards: int) -> None:
         """Continue a saved run."""
-        self.steps, self._forwards = steps, forwards
+        self.counters[:] = np.array([steps, forwards], np.uint64)
 
     def parameters(self) -> Iterator[tuple[int, Array]]:
         """Yield (layer index, parameter array) in order, each checked."""
@@ -105,10 +110,10 @@ class LayerByLayer:
         """out = model(x), each layer keeping what its backward needs."""
         for index, layer in enumerate(self.layers):
             if isinstance(layer, Dropout):
-                layer._forwards = self._forwards
+                layer._forwards = self.forwards
             y = layer.forward(x, training=training) if self._training[index] else layer.forward(x)
             x = self._checked(y, index, (len(x), self._widths[index + 1]), "forward")
-        self._forwards += bool(training)
+        self.counters[1] += np.uint64(training)
         out[...] = x
 
     def predict(self, x: Array, out: Array) -> None:
@@ -134,9 +139,17 @@ class LayerByLayer:
 
     # -- the update --
 
-    def set_optimizer(self, optimizer: _core.OptimizerSpec, state_0: Array | None, state_1: Array | None) -> None:
-        """Choose the optimizer; its states, of `n_parameters` elements, are written in place."""
-        self._optimizer, self._states = optimizer, [state_0, state_1]
+    def compile(
+        self, kind: int | None, options: Any, optimizer: _core.OptimizerSpec, state_0: Array | None,
+        state_1: Array | None, changes: list[tuple[Any, str, Any]],
+    ) -> None:  # fmt: skip
+        """Choose the optimizer, whose states are written in place, with no steps taken, and make `changes`.
+
+        The loss is computed apart from the engine, by `training.loss_of`.
+        """
+        counters = np.array([0, self.forwards], np.uint64)
+        own = [(self, "_optimizer", optimizer), (self, "_states", [state_0, state_1]), (self, "counters", counters)]
+        _core.set_all([*own, *changes])
 
     def penalty(self) -> float:
         """Sum of the penalties l1 sum |w| + l2 sum w^2."""
@@ -166,20 +179,22 @@ class LayerByLayer:
             norm = math.sqrt(_added(_core.sum_squares(part) for part in ranges))
             if norm > self._optimizer.clip_norm:
                 gradient *= gradient.dtype.type(self._optimizer.clip_norm / norm)
-        try:
-            _core.optimizer_update(self._optimizer, self.steps + 1, learning_rate, values, gradient, *self._states)
-            self.steps += 1
-            self._scatter(values, arrays)
-        except BaseException:
-            self._scatter(values, arrays)  # an interrupt must not leave half of the arrays behind
-            raise
+        # On copies, which then take their places in one call: an interrupt must not leave half of a step behind.
+        old_states = [state for state in self._states if state is not None]
+        states = [None if state is None else state.copy() for state in self._states]
+        _core.optimizer_update(self._optimizer, self.steps + 1, learning_rate, values, gradient, *states)
+        new_states = [state for state in states if state is not None]
+        counters = self.counters + np.array([1, 0], np.uint64)
+        _core.copy_all([*arrays, *old_states, self.counters], [*self.shaped(values, arrays), *new_states, counters])
 
     @staticmethod
-    def _scatter(values: Array, arrays: Any) -> None:
-        start = 0
+    def shaped(values: Array, arrays: Sequence[Array]) -> list[Array]:
+        """The flat `values` cut into arrays like `arrays`."""
+        parts, start = [], 0
         for array in arrays:
-            array[...] = values[start : start + array.size].reshape(array.shape)
+            parts.append(values[start : start + array.size].reshape(array.shape).astype(array.dtype, copy=False))
             start += array.size
+        return parts
 
 
 def _added(values: Iterable[float]) -> float:

@@ -1,5 +1,6 @@
 """Sequential: layers one after the other, with their weights in one flat array."""
 
+import time
 from collections.abc import Callable, Sequence
 from os import PathLike
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from . import _arrays, losses, optimizers, training
+from . import _arrays, _core, losses, optimizers, training
 from ._checks import integer
 from ._data import matrix
 from ._data import sample_weight as as_weight
@@ -19,9 +20,12 @@ from .summary import summary
 
 Array = npt.NDArray[Any]
 
-# Multiply-adds that `predict` gives to C at a time: some 10 ms, for Ctrl-C to be heard between two calls.
-# Results of a row do not depend on its neighbours, so this changes no bit.
-_CALL_WORK = 2**26
+# Seconds that a native call of `predict` may take, for Ctrl-C to be heard between two; and the multiply-adds of the
+# first one, before anything has been measured: some 50 ms on slow machines. Results of a row do not depend on its
+# neighbours, so this changes no bit.
+_CALL_SECONDS = 0.05
+_CALL_WORK = {"scalar": 2**24}
+_CALL_WORK_VECTOR = 2**28
 
 
 class Sequential(Foundation):
@@ -89,15 +93,17 @@ class Sequential(Foundation):
         """
         if loss is None:
             raise TypeError(f"loss is missing: give a function, or one of {', '.join(losses.NAMES)}")
-        new = optimizers.resolve(optimizer), losses.resolve(loss), resolve_metrics(metrics)
+        rule, function, figures = optimizers.resolve(optimizer), losses.resolve(loss), resolve_metrics(metrics)
         with self._exclusive("compile"):
-            if self.optimizer is not None:
-                self.optimizer._listeners.discard(self)
-            self.optimizer, self.loss, self.metrics = new
+            before = self.optimizer
+            rule._listeners.add(self)
+            changes = [(self, "optimizer", rule), (self, "loss", function), (self, "metrics", figures)]
             if self.built:
-                self._bind()
-        self.optimizer._listeners.add(self)
-        self._learning_rate_changed()
+                self._bind(rule, function, changes)
+            else:
+                _core.set_all(changes)
+            if before is not None and before is not rule:
+                before._listeners.discard(self)
 
     # -- the pass --
 
@@ -117,7 +123,7 @@ class Sequential(Foundation):
         x : array_like, shape (n_rows, n_in)
             Read in place if of the model's dtype with adjacent row elements; 0 rows are fine.
         batch_size : int, optional
-            Rows per native call; changes neither results nor, much, the time.
+            Rows per native call at most; changes neither results nor, much, the time.
         out : ndarray, shape (n_rows, n_out), optional
             Where to write the result; must not overlap `x`.
 
@@ -140,10 +146,25 @@ class Sequential(Foundation):
         if batch_size is not None:
             rows = integer(batch_size, "batch_size", at_least=1)
         else:
-            rows = max(256, _CALL_WORK // max(1, sum(p.size for p in self._all_parameters())))
-        for first in range(0, len(array), rows):
-            self._engine.predict(array[first : first + rows], result[first : first + rows])
+            rows = len(array)
+        self._predict_rows(array, result, rows)
         return result
+
+    def _predict_rows(self, x: Array, out: Array, most: int) -> None:
+        """out = model(x), in calls of at most `most` rows that do not take long."""
+        assert self._engine is not None
+        work = _CALL_WORK.get(_core.isa(), _CALL_WORK_VECTOR)
+        rows = max(1, min(most, work // max(1, sum(p.size for p in self._all_parameters()))))
+        first = 0
+        while first < len(x):
+            start = time.perf_counter()
+            self._engine.predict(x[first : first + rows], out[first : first + rows])
+            seconds = time.perf_counter() - start
+            first += rows
+            if seconds > _CALL_SECONDS:
+                rows = max(1, int(rows * _CALL_SECONDS / seconds))
+            elif 4 * seconds < _CALL_SECONDS:
+                rows = max(1, min(most, 2 * rows))
 
     def _call_slow(self, x: npt.ArrayLike, out: Array | None) -> Array:
         return self.predict(x, out=out)
@@ -159,7 +180,7 @@ class Sequential(Foundation):
         with self._exclusive("forward"):
             out = np.empty((len(array), self.n_out), self.dtype)
             self._forward_shape = None
-            with self._undo_statistics():
+            with self._keep_statistics():
                 self._engine.forward(array, bool(training), out)
             self._forward_shape = out.shape
         return out
@@ -225,6 +246,7 @@ class Sequential(Foundation):
         verbose: str | int = "auto",
         initial_epoch: int = 0,
         on_nan: str = "warn",
+        resume: bool = False,
     ) -> History:
         """Train, going on from the present weights and optimizer state.
 
@@ -256,7 +278,12 @@ class Sequential(Foundation):
             Number of the first epoch.
         on_nan : {"warn", "raise", "ignore"}
             What to do when a loss is not finite: one RuntimeWarning that names epoch and step, a
-            FloatingPointError, or nothing.
+            FloatingPointError, or nothing. The step itself is done: best weights are kept by `EarlyStopping`
+            and `Checkpoint`.
+        resume : bool, default=False
+            Continue the last `fit` of this model, or of the one that was saved, where it stopped, within an epoch
+            or between two: with the same arguments the result has the same bits as if it had not stopped. What
+            callbacks keep is handed to those of the same class. If there was none, start at epoch 0.
 
         Returns
         -------
@@ -274,12 +301,12 @@ class Sequential(Foundation):
             If an argument does not fit; nothing has changed then.
         KeyboardInterrupt
             On Ctrl-C, between two steps: the model is as after the last one, `model.history` has the whole
-            epochs.
+            epochs, and `fit` with `resume=True` goes on.
         """
         return training.fit(
             self, x, y, epochs=epochs, batch_size=batch_size, shuffle=shuffle, sample_weight=sample_weight,
             class_weight=class_weight, validation_data=validation_data, validation_split=validation_split,
-            callbacks=callbacks, verbose=verbose, initial_epoch=initial_epoch, on_nan=on_nan,
+            callbacks=callbacks, verbose=verbose, initial_epoch=initial_epoch, on_nan=on_nan, resume=resume,
         )  # fmt: skip
 
     def evaluate(
@@ -311,8 +338,9 @@ class Sequential(Foundation):
     def save(self, path: str | PathLike[str]) -> None:
         """Write the model to a file: layers, weights, how it was compiled, optimizer state and counters.
 
-        The file holds data only and replaces an older one in one step; `chainrule.load` reads it. Models with
-        Python layers, losses, metrics or schedules cannot be saved (TypeError).
+        The file holds data only and replaces an older one in one step; `chainrule.load` reads it. Layers written
+        in Python go in by name, without their code; models with losses, metrics or schedules that are Python
+        functions cannot be saved (TypeError). After a `fit` that was interrupted it holds where that stopped.
         """
         from .io import save
 

@@ -254,16 +254,16 @@ class ReduceOnPlateau(Schedule):
 
     def observe(self, logs: Mapping[str, float]) -> None:
         value = monitored(logs, self.monitor, "ReduceOnPlateau")
-        if self._resting > 0:
-            self._resting -= 1
-            self._waited = 0
-        if better(value, self._best, self.monitor, self.mode, self.min_delta):
-            self._best, self._waited = value, 0
-        elif self._resting == 0:
-            self._waited += 1
-            if self._waited > self.patience:
-                self._rate = max(self._rate * self.factor, min(self.minimum, self._rate))
-                self._resting, self._waited = self.cooldown, 0
+        rate, best, waited, resting = self._rate, self._best, self._waited, self._resting
+        if resting > 0:
+            resting, waited = resting - 1, 0
+        if better(value, best, self.monitor, self.mode, self.min_delta):
+            best, waited = value, 0
+        elif resting == 0:
+            waited += 1
+            if waited > self.patience:
+                rate, resting, waited = max(rate * self.factor, min(self.minimum, rate)), self.cooldown, 0
+        self._rate, self._best, self._waited, self._resting = rate, best, waited, resting
 
     @property
     def state(self) -> dict[str, Any]:

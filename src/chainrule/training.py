@@ -13,9 +13,10 @@ import numpy.typing as npt
 from . import _core, _data
 from . import callbacks as _callbacks
 from ._checks import choose, flag, integer, number
-from .callbacks import Callback, History
+from .callbacks import Callback, Checkpoint, History
 from .losses import Loss, UserLoss
 from .progress import Progress, resolve_verbose
+from .run import Position, Run, hand_out
 
 if TYPE_CHECKING:
     from .model import Sequential
@@ -33,7 +34,7 @@ def building(model: "Sequential", n_in: int) -> Iterator[None]:
     model.build(n_in)
     try:
         yield
-    except (TypeError, ValueError):
+    except BaseException:
         if not was_built and model._engine is not None and model._engine.steps == 0:
             model._forget_build()
         raise
@@ -85,20 +86,27 @@ def loss_of(
     return _core.loss(loss.kind, loss.core_options(), True, prediction, target, weight, out), out
 
 
-def step(model: "Sequential", x: Array, target: Array, weight: Array | None, learning_rate: float) -> float:
-    """One training step on arrays that passed the door; the loss before the update, penalties included."""
+def step(
+    model: "Sequential", x: Array, target: Array, weight: Array | None, learning_rate: float, place: Array | None = None
+) -> float:
+    """One training step on arrays that passed the door; the loss before the update, penalties included.
+
+    `place`, of one element, receives the loss before the model changes: whoever finds the step done finds it there.
+    """
     engine, loss = model._engine, model.loss
     assert engine is not None and loss is not None
     if isinstance(engine, _core.Network) and isinstance(loss, Loss):
         return engine.train_step(x, target, weight, learning_rate)
-    with model._undo_statistics():
+    with model._keep_statistics():
         prediction = np.empty((len(x), engine.n_out), model.dtype)
         engine.forward(x, True, prediction)
         value, gradient = loss_of(loss, prediction, target, weight)
         assert gradient is not None
         engine.backward(gradient, None)
         value += engine.penalty()
-    engine.update(learning_rate)
+        if place is not None:
+            place[0] = value
+        engine.update(learning_rate)
     return value
 
 
@@ -116,7 +124,7 @@ def _fit_slice(
         if order is not None:
             batch = order[batch]
         weight = None if rows.weight is None else rows.weight[batch]
-        step_loss[i] = step(model, rows.x[batch], rows.target[batch], weight, float(rates[i]))
+        step(model, rows.x[batch], rows.target[batch], weight, float(rates[i]), step_loss[i : i + 1])
         if time.perf_counter() >= end or not math.isfinite(step_loss[i]):
             break
     return i + 1
@@ -138,6 +146,7 @@ def fit(
     verbose: str | int,
     initial_epoch: int,
     on_nan: str,
+    resume: bool,
 ) -> History:
     """`Sequential.fit`; see there."""
     model._require_compiled("fit")
@@ -148,6 +157,8 @@ def fit(
     verbose = resolve_verbose(verbose)
     initial_epoch = integer(initial_epoch, "initial_epoch", at_least=0)
     choose(on_nan, ("warn", "raise", "ignore"), "on_nan")
+    if flag(resume, "resume") and initial_epoch:
+        raise ValueError(f"give initial_epoch or resume, not both; got initial_epoch {initial_epoch}")
     for callback in _each(callbacks):
         if not isinstance(callback, Callback):
             raise TypeError(f"callbacks must hold chainrule callbacks, got {callback!r}")
@@ -159,9 +170,9 @@ def fit(
     with model._exclusive("fit"):
         with building(model, array.shape[1]):
             rows, validation = _split(model, array, y, sample_weight, class_weight, validation_data, validation_split)
-        model._forward_shape = None
         loop = _Loop(model, rows, validation, batch_size, shuffle, [*_each(callbacks)], on_nan)
-        return loop.run(initial_epoch, epochs, verbose)
+        model._forward_shape = None
+        return loop.run(initial_epoch, epochs, verbose, model._run if resume else None)
 
 
 def _each(callbacks: Any) -> Sequence[Callback]:
@@ -213,69 +224,117 @@ class _Loop:
         self.model, self.rows, self.validation = model, rows, validation
         self.batch_size, self.shuffle, self.on_nan = batch_size, shuffle, on_nan
         self.history = History()
-        self.callbacks = [self.history, *callbacks]
+        # Checkpoints come last: what they save is what all others know.
+        callbacks = sorted(callbacks, key=lambda callback: isinstance(callback, Checkpoint))
+        self.callbacks = [callback for callback in callbacks if not isinstance(callback, Checkpoint)]
+        self.checkpoints = callbacks[len(self.callbacks) :]
+        self.all = [self.history, *callbacks]
         self.each_batch = [callback for callback in callbacks if _callbacks.wants_batches(callback)]
         self.n_steps = -(-len(rows.x) // batch_size)
         self.order = np.empty(len(rows.x), np.int64) if shuffle else None
-        self.step_loss = np.empty(self.n_steps)
         self.warned = False
 
-    def run(self, initial_epoch: int, epochs: int, verbose: int) -> History:
+    def run(self, initial_epoch: int, epochs: int, verbose: int, resumed: Run | None) -> History:
         model = self.model
-        model.stop_training = False
-        model.history = self.history
+        assert model._engine is not None
+        step = 0
+        if resumed is not None:
+            step = resumed.check_goes_on(model._engine.steps, len(self.rows.x), self.batch_size, self.shuffle)
         progress = Progress(verbose, epochs, self.n_steps)
-        for callback in self.callbacks:
-            callback.model = model
-            callback.on_train_begin()
         try:
-            for epoch in range(initial_epoch, epochs):
-                start = time.perf_counter()
-                for callback in self.callbacks:
-                    callback.on_epoch_begin(epoch)
-                logs = self._epoch(epoch, progress)
-                self.history.seconds.append(time.perf_counter() - start)
-                progress.epoch(epoch, logs, self.history.seconds[-1])
-                assert model.optimizer is not None
-                model.optimizer.schedule.observe(logs)
-                for callback in self.callbacks:
-                    callback.on_epoch_end(epoch, logs)
-                if model.stop_training:
-                    break
+            for callback in self.all:
+                callback.model = model
+            model.history = self.history
+            run = self._begin(initial_epoch, resumed)
+            over = resumed is not None and step == 0 and model.stop_training
+            while run.at.epoch < epochs and not over:
+                for callback in self.all:
+                    callback.on_epoch_begin(run.at.epoch)
+                logs = self._epoch(run, step, progress)
+                over = self._end_epoch(run, logs, progress)
+                step = 0
+        except BaseException as error:
+            if model._run is not None and model._run.participants:
+                model._run.close(model)
+            for callback in self.all:
+                callback.on_exception(error)
+            raise
         finally:
             progress.close()
-        for callback in self.callbacks:
+        for callback in self.all:
             callback.on_train_end()
+        run.close(model)
         return self.history
 
-    def _epoch(self, epoch: int, progress: Progress) -> dict[str, float]:
-        """All steps of one epoch, then its figures."""
+    def _begin(self, initial_epoch: int, resumed: Run | None) -> Run:
+        """Tell the callbacks and set the stage: as at first, or as `resumed` left it."""
         model = self.model
+        assert model._engine is not None and model.optimizer is not None
+        kept = None if resumed is None else resumed.look(model)
+        if resumed is None:
+            model.stop_training = False
+        for callback in self.all:
+            callback.on_train_begin()
+        losses = np.empty(self.n_steps)
+        at = Position(initial_epoch, model._engine.steps)
+        if resumed is not None and kept is not None:
+            at = Position(resumed.at.epoch, resumed.at.first_step)
+            done = resumed.done(model._engine.steps)
+            losses[:done] = resumed.losses[:done]
+            model.optimizer.schedule.state = kept.schedule
+            orphans = hand_out(kept.callbacks, self.all)
+            if orphans:
+                warnings.warn(
+                    f"resume: the run that stopped had {', '.join(orphans)} among its callbacks, this one has not",
+                    UserWarning, stacklevel=5,
+                )  # fmt: skip
+            model.stop_training = kept.stop
+        run = Run(len(self.rows.x), self.batch_size, self.shuffle, at, losses, self.all)
+        model._run = run
+        return run
+
+    def _epoch(self, run: Run, step: int, progress: Progress) -> dict[str, float]:
+        """The steps of one epoch from `step` on, then its figures."""
+        model, epoch = self.model, run.at.epoch
         assert model.optimizer is not None and model._engine is not None
         if self.order is not None:
             _core.random_permutation(model.seed, epoch, self.order)
         batch_weight = self._batch_weights()
-        schedule, rates = None, np.empty(0)
-        first_of_all = model._engine.steps
-        step = 0
+        schedule = model.optimizer.schedule
+        rates = schedule.values(run.at.first_step, self.n_steps)
         while step < self.n_steps:
             if model.optimizer.schedule is not schedule:  # a callback may set another
                 schedule = model.optimizer.schedule
-                rates = schedule.values(first_of_all, self.n_steps)
+                rates = schedule.values(run.at.first_step, self.n_steps)
             seconds = 0.0 if self.each_batch else _SLICE_SECONDS
-            step = _fit_slice(model, self.rows, self.order, self.batch_size, rates, step, seconds, self.step_loss)
-            loss = float(self.step_loss[step - 1])
+            step = _fit_slice(model, self.rows, self.order, self.batch_size, rates, step, seconds, run.losses)
+            loss = float(run.losses[step - 1])
             if not math.isfinite(loss):
                 self._not_finite(epoch, step - 1, loss)
             for callback in self.each_batch:
                 callback.on_batch_end(step - 1, loss)
             progress.step(epoch, step, loss)
-        logs = {"loss": _mean(self.step_loss, batch_weight)}
+        logs = {"loss": _mean(run.losses, batch_weight)}
         logs.update(self.rows.figures(loss=False))
         if self.validation is not None:
             logs.update(self.validation.figures())
         logs["learning_rate"] = float(rates[-1])
         return logs
+
+    def _end_epoch(self, run: Run, logs: dict[str, float], progress: Progress) -> bool:
+        """Let all take note of an epoch's figures; whether training is over. If one fails, `run` stays before it."""
+        model, epoch = self.model, run.at.epoch
+        assert model.optimizer is not None and model._engine is not None
+        run.at = Position(epoch, run.at.first_step, run.look(model))
+        self.history.on_epoch_end(epoch, logs)
+        progress.epoch(epoch, logs, self.history.seconds[-1])
+        model.optimizer.schedule.observe(logs)
+        for callback in self.callbacks:
+            callback.on_epoch_end(epoch, logs)
+        run.at = Position(epoch + 1, model._engine.steps)
+        for callback in self.checkpoints:
+            callback.on_epoch_end(epoch, logs)
+        return model.stop_training
 
     def _batch_weights(self) -> Array:
         """The total weight of each batch of this epoch's order."""

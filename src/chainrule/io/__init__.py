@@ -1,7 +1,8 @@
 """Models as files. What does it is loaded when it is needed: zipfile and its kin are slow to import."""
 
+from collections.abc import Mapping
 from os import PathLike
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ..model import Sequential
@@ -15,14 +16,15 @@ def save(model: "Sequential", path: str | PathLike[str]) -> None:
     Parameters
     ----------
     model : Sequential
-        Of native layers, losses, metrics and schedules.
+        Layers written in Python go into the file by the name of their class and its arguments (see
+        `Layer.get_config`), with their parameters, but without their code.
     path : str or path-like
         Taken as it is; ".npz" is a fitting ending.
 
     Raises
     ------
     TypeError
-        If the model holds Python code.
+        If the loss, a metric or a schedule is a Python function, or a Python layer cannot say its arguments.
     OSError
         If the file cannot be written; an older one is untouched.
     """
@@ -31,16 +33,31 @@ def save(model: "Sequential", path: str | PathLike[str]) -> None:
     write(model, path)
 
 
-def load(path: str | PathLike[str]) -> "Sequential":
+def load(path: str | PathLike[str], *, custom_objects: Mapping[str, type[Any]] | None = None) -> "Sequential":
     """Return the model that `Sequential.save` wrote to `path`: it predicts and trains on with the same bits.
+
+    A file that came from somebody else can do no harm: no code of it runs, and what it asks for in memory goes with
+    its length. With `custom_objects` the classes that you give are called with arguments from the file.
+
+    Parameters
+    ----------
+    path : str or path-like
+    custom_objects : mapping of str to type, optional
+        The classes of layers written in Python, by their names.
 
     Raises
     ------
     ValueError
-        If the file is not a whole and sound model file.
+        If the file is not a whole and sound model file, or names a layer that is not in `custom_objects`.
     OSError
         If it cannot be read.
     """
+    from ..layers import Layer
     from .file import read
 
-    return read(path)
+    if custom_objects is not None and not isinstance(custom_objects, Mapping):
+        raise TypeError(f"custom_objects must be a dict name -> class, got {custom_objects!r}")
+    for name, kind in (custom_objects or {}).items():
+        if not (isinstance(kind, type) and issubclass(kind, Layer)):
+            raise TypeError(f"custom_objects[{name!r}] must be a class of layers, got {kind!r}")
+    return read(path, {"layers": dict(custom_objects or {})})

@@ -1,12 +1,13 @@
 """The file format: an uncompressed .npz of "model.json" (what the model is) and flat arrays (little-endian).
 
 NumPy can open it: np.load(path)["parameters"]. It holds no date, so the same model gives the same bytes. Reading
-runs no code and never asks for more memory than the file is long: every size follows from the description and is
-compared with what the file holds before an array is made.
+runs no code of the file and asks for no more memory than goes with the file's length: every size follows from the
+description and is compared with what the file really holds before an array is made.
 """
 
 import io
 import json
+import math
 import os
 import struct
 import tempfile
@@ -19,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..model import Sequential
-from .state import describe, expected_sizes, restore
+from .state import MissingCode, check_fits, describe, expected_arrays, restore
 
 Array = npt.NDArray[Any]
 
@@ -51,12 +52,14 @@ def write(model: Sequential, path: str | PathLike[str]) -> None:
     _sync_folder(folder)
 
 
-def read(path: str | PathLike[str]) -> Sequential:
-    """`chainrule.io.load`."""
+def read(path: str | PathLike[str], code: dict[str, Any]) -> Sequential:
+    """`chainrule.io.load`, with the code as `restore` takes it."""
     with open(path, "rb") as file:
         try:
             with zipfile.ZipFile(file) as archive:
-                return _read(archive)
+                return _read(archive, os.fstat(file.fileno()).st_size, code)
+        except MissingCode as error:
+            raise ValueError(f"{os.fspath(path)!r}: {error}") from None
         except (
             zipfile.BadZipFile, struct.error, AttributeError, EOFError, KeyError, NotImplementedError,
             OSError, OverflowError, RecursionError, RuntimeError, SyntaxError, TypeError, ValueError,
@@ -65,31 +68,45 @@ def read(path: str | PathLike[str]) -> Sequential:
             raise ValueError(f"{os.fspath(path)!r} is not a sound chainrule model file: {error}") from error
 
 
-def _read(archive: zipfile.ZipFile) -> Sequential:
+def _read(archive: zipfile.ZipFile, length: int, code: dict[str, Any]) -> Sequential:
     members = {member.filename: member for member in archive.infolist()}
     if len(members) != len(archive.infolist()):
         raise ValueError("a name occurs twice")
     for member in members.values():
         if member.compress_type != zipfile.ZIP_STORED or member.file_size != member.compress_size:
             raise ValueError(f"{member.filename} is compressed")
+    if sum(member.file_size for member in members.values()) > length:
+        raise ValueError(f"it is {length} bytes long and claims to hold more")
     if _JSON not in members or members[_JSON].file_size > _LARGEST_JSON:
         raise ValueError(f"{_JSON} is missing or too long")
     description = json.loads(archive.read(_JSON).decode("utf-8"))
-    sizes = expected_sizes(description)
-    if set(members) != {_JSON, *(f"{name}.npy" for name in sizes)}:
-        raise ValueError(f"it holds {sorted(members)}, expected {_JSON} and {sorted(sizes)}")
-    dtype = np.dtype(description["dtype"]).newbyteorder("<")
+    expected = expected_arrays(description, code)
+    if set(members) != {_JSON, *(f"{name}.npy" for name in expected)}:
+        raise ValueError(f"it holds {sorted(members)}, expected {_JSON} and {sorted(expected)}")
     arrays = {}
-    for name, size in sizes.items():
-        member = members[f"{name}.npy"]
-        # 128: the header of a version 1.0 .npy file of one dimension.
-        if member.file_size != 128 + size * dtype.itemsize:
-            raise ValueError(f"{name} takes {member.file_size} bytes, expected {128 + size * dtype.itemsize}")
-        array = np.lib.format.read_array(io.BytesIO(archive.read(member)), allow_pickle=False)
-        if array.shape != (size,) or array.dtype != dtype:
-            raise ValueError(f"{name} is {array.dtype} of shape {array.shape}, expected {dtype} of ({size},)")
-        arrays[name] = array.astype(dtype.newbyteorder("="), copy=False)
-    return restore(description, arrays)
+    for name, (dtype, shape) in expected.items():
+        little = dtype.newbyteorder("<")
+        array = _array(archive.read(f"{name}.npy"), name, little, shape)
+        arrays[name] = array.astype(dtype, copy=False)
+    if "parameters" in arrays:
+        check_fits(description, code, arrays["parameters"].size)
+    return restore(description, arrays, code)
+
+
+def _array(content: bytes, name: str, dtype: np.dtype[Any], shape: tuple[int, ...]) -> Array:
+    """The array of a .npy file that must be of this dtype and shape; (-1,) is a vector of any length."""
+    stream = io.BytesIO(content)
+    if np.lib.format.read_magic(stream) != (1, 0):
+        raise ValueError(f"{name} is not a version 1.0 .npy file")
+    found, fortran, kind = np.lib.format.read_array_header_1_0(stream)
+    n_bytes = len(content) - stream.tell()
+    if shape == (-1,):
+        shape = (n_bytes // dtype.itemsize,)
+    if found != shape or kind != dtype or (fortran and len(shape) > 1):
+        raise ValueError(f"{name} is {kind} of shape {found}, expected {dtype} of {shape}")
+    if n_bytes != math.prod(shape) * dtype.itemsize:
+        raise ValueError(f"{name} has {n_bytes} bytes, expected {math.prod(shape) * dtype.itemsize}")
+    return np.frombuffer(content, dtype, offset=stream.tell()).reshape(shape).copy()
 
 
 def _keep_permissions(temporary: str, path: str) -> None:

@@ -1,25 +1,36 @@
 """A model as data: a description that JSON can hold, and arrays. Files, pickles and copies come from it."""
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 
 from .. import _core, initializers, layers, losses, optimizers, schedules
-from .._checks import integer, real_dtype
+from .._checks import choose, integer, real_dtype
+from .._describe import check_plain, rebuild
 from .._describe import describe as describe_one
-from .._describe import rebuild
 from ..layerwise import LayerByLayer
 from ..model import Sequential
+from ..run import Run
 
 Array = npt.NDArray[Any]
+Shape = tuple[int, ...]
+
+_RUN_DTYPES = ("float32", "float64", "int32", "int64", "uint8", "uint32", "uint64", "bool")
 
 FORMAT = "chainrule-model"
-VERSION = 1
+VERSION = 2  # 1 had no models with Python layers and no runs
 
 _KEYS = {
     "format", "version", "dtype", "seed", "n_in", "layers", "optimizer", "schedule", "loss", "metrics",
     "steps", "forwards",
 }  # fmt: skip
+_KEYS_2 = _KEYS | {"widths", "update_dtype", "run", "run_arrays"}
+
+
+class MissingCode(ValueError):
+    """The file is sound, but names Python code that was not given."""
 
 
 def describe(model: Sequential, *, code: bool) -> tuple[dict[str, Any], dict[str, Array], dict[str, Any]]:
@@ -28,27 +39,30 @@ def describe(model: Sequential, *, code: bool) -> tuple[dict[str, Any], dict[str
     Parameters
     ----------
     code : bool
-        Whether losses, metrics and schedules that are Python functions may go into the third part, as they
-        are; else they are a TypeError.
+        Whether layer classes, and losses, metrics and schedules that are Python functions, may go into the third
+        part, as they are. Else layer classes are left out, and functions are a TypeError.
     """
-    if isinstance(model._engine, LayerByLayer) or not all(layers.is_native(layer) for layer in model.layers):
-        raise TypeError(
-            "a model with layers written in Python cannot be saved, pickled or copied; keep get_weights() instead"
-        )
     objects: dict[str, Any] = {}
+    own = {type(layer).__name__: type(layer) for layer in model.layers if not layers.is_native(layer)}
+    if own and code:
+        objects["layers"] = own
     description: dict[str, Any] = {
         "format": FORMAT,
         "version": VERSION,
         "dtype": model.dtype.name,
         "seed": model.seed,
         "n_in": model.n_in,
-        "layers": [_describe_layer(layer, model.built) for layer in model.layers],
+        "layers": [_describe_layer(layer, model.built, own) for layer in model.layers],
         "optimizer": None,
         "schedule": {},
         "loss": None,
         "metrics": [],
         "steps": 0,
         "forwards": 0,
+        "widths": None,
+        "update_dtype": model.dtype.name,
+        "run": None,
+        "run_arrays": [],
     }
     if model.loss is not None and model.optimizer is not None:
         if code and isinstance(model.optimizer.schedule, schedules.Custom):
@@ -71,25 +85,84 @@ def describe(model: Sequential, *, code: bool) -> tuple[dict[str, Any], dict[str
         else:
             description["metrics"] = [list(s) if isinstance(s, tuple) else s for s in settings]
     arrays: dict[str, Array] = {}
-    if model._engine is not None:
+    engine = model._engine
+    if engine is None:
+        return description, arrays, objects
+    description["steps"], description["forwards"] = engine.steps, engine.forwards
+    if isinstance(engine, LayerByLayer):
+        description["widths"], description["update_dtype"] = model._widths, engine.update_dtype.name
+        arrays["parameters"] = engine.flat([array for _, array in engine.parameters()])
+        arrays["running"] = np.concatenate([np.empty(0, model.dtype), *engine.running()])
+    else:
         assert model._flat is not None
-        description["steps"], description["forwards"] = model._engine.steps, model._engine.forwards
         arrays = {"parameters": model._flat.copy(), "running": model._running.copy()}
-        arrays.update({f"state_{i}": state.copy() for i, state in enumerate(model._states)})
+    arrays.update({f"state_{i}": state.copy() for i, state in enumerate(model._states)})
+    if model._run is not None:
+        kept: list[Array] = []
+        description["run"] = _without_arrays(model._run.describe(model), kept, "a callback's state")
+        description["run_arrays"] = [[array.dtype.name, list(array.shape)] for array in kept]
+        arrays.update({f"run_{i}": array for i, array in enumerate(kept)})
     return description, arrays, objects
 
 
-def _describe_layer(layer: Any, built: bool) -> dict[str, Any]:
+def _without_arrays(value: Any, arrays: list[Array], what: str) -> Any:
+    """`value` with {"array": i} in the place of array i, which is put into `arrays`."""
+    if isinstance(value, np.ndarray):
+        if value.dtype.name not in _RUN_DTYPES:
+            raise TypeError(f"{what} cannot be written to a file: it has an array of dtype {value.dtype}")
+        arrays.append(np.array(value, order="C"))
+        return {"array": len(arrays) - 1}
+    if isinstance(value, (list, tuple)):
+        return [_without_arrays(item, arrays, what) for item in value]
+    if isinstance(value, dict) and all(isinstance(name, str) for name in value) and set(value) != {"array"}:
+        return {name: _without_arrays(item, arrays, what) for name, item in value.items()}
+    return check_plain(value, what)
+
+
+def _with_arrays(value: Any, arrays: list[Array]) -> Any:
+    """What `_without_arrays` took apart."""
+    if isinstance(value, list):
+        return [_with_arrays(item, arrays) for item in value]
+    if isinstance(value, dict):
+        if set(value) == {"array"}:
+            return arrays[integer(value["array"], "array", at_least=0, at_most=len(arrays) - 1)]
+        return {name: _with_arrays(item, arrays) for name, item in value.items()}
+    return value
+
+
+def _describe_layer(layer: Any, built: bool, own: dict[str, Any]) -> dict[str, Any]:
+    if not layers.is_native(layer):
+        name = type(layer).__name__
+        if own[name] is not type(layer):
+            raise TypeError(f"the model has layers of two classes named {name}; rename one of them")
+        config = layer.get_config()
+        if not isinstance(config, dict):
+            raise TypeError(f"get_config of {name} must return a dict, got {config!r}")
+        return {"type": name, "config": check_plain(config, f"{name} with the configuration {config!r:.200}")}
     if isinstance(layer, layers.Dense) and built:
         # The weights exist: an initializer that a file cannot hold (an array, a function) is not needed now.
-        own = (layer.weight_initializer, layer.bias_initializer)
         names = ("weight_initializer", "bias_initializer")
         plain = layers.Dense(layer.units, layer.activation, use_bias=layer.use_bias, l1=layer.l1, l2=layer.l2)
-        for name, initializer in zip(names, own, strict=True):
+        for name in names:
+            initializer = getattr(layer, name)
             if type(initializer) in initializers.CLASSES.values():
                 setattr(plain, name, initializer)
         layer = plain
     return describe_one(layer)
+
+
+def _make_layer(description: Any, index: int, own: Mapping[str, Any]) -> Any:
+    if not isinstance(description, dict) or "config" not in description:
+        return rebuild(description, {**layers.NATIVE, **initializers.CLASSES}, f"layer {index}")
+    name, config = description.get("type"), description["config"]
+    if set(description) != {"type", "config"} or not isinstance(name, str) or not isinstance(config, dict):
+        raise ValueError(f"layer {index} is not the description of a layer")
+    if name not in own:
+        raise MissingCode(
+            f"layer {index} is of the class {name}, whose code is not in the file: give load(...,"
+            f" custom_objects={{{name!r}: {name}}})"
+        )
+    return own[name](**config)
 
 
 def restore(description: Any, arrays: dict[str, Array], code: dict[str, Any] | None = None) -> Sequential:
@@ -97,16 +170,18 @@ def restore(description: Any, arrays: dict[str, Array], code: dict[str, Any] | N
 
     Without arrays, a model that was built comes back unbuilt.
     """
-    if not isinstance(description, dict) or set(description) != _KEYS or description["format"] != FORMAT:
+    if not isinstance(description, dict) or description.get("format") != FORMAT:
         raise ValueError("not the description of a chainrule model")
-    if description["version"] != VERSION:
-        raise ValueError(f"format version {description['version']} is not known to chainrule {_core.VERSION}")
+    if description.get("version") not in (1, VERSION):
+        raise ValueError(f"format version {description.get('version')} is not known to chainrule {_core.VERSION}")
+    if set(description) != (_KEYS if description["version"] == 1 else _KEYS_2):
+        raise ValueError("not the description of a chainrule model")
     if not isinstance(description["layers"], list):
         raise ValueError("layers must be a list")
     code = code or {}
-    classes: dict[str, Any] = {**layers.NATIVE, **initializers.CLASSES}
+    own = code.get("layers", {})
     model = Sequential(
-        [rebuild(layer, classes, f"layer {i}") for i, layer in enumerate(description["layers"])],
+        [_make_layer(layer, i, own) for i, layer in enumerate(description["layers"])],
         seed=integer(description["seed"], "seed", at_least=0, at_most=2**64 - 1),
         dtype=real_dtype(description["dtype"]),
     )
@@ -125,33 +200,87 @@ def restore(description: Any, arrays: dict[str, Array], code: dict[str, Any] | N
     return model
 
 
-def expected_sizes(description: dict[str, Any]) -> dict[str, int]:
-    """Number of elements of each array that goes with a description, without making any of them."""
-    model = restore(description, {})
+def expected_arrays(description: dict[str, Any], code: dict[str, Any]) -> dict[str, tuple[np.dtype[Any], Shape]]:
+    """Dtype and shape of each array that goes with a description, without making any of them.
+
+    How many parameters Python layers have only their code knows: of `parameters` and the optimizer's states the
+    shape is (-1,), any number, and `check_fits` says whether that number will do.
+    """
+    model = restore(description, {}, code)
     if description["n_in"] is None:
         return {}
     n_in = integer(description["n_in"], "n_in", at_least=1)
-    n_parameters, n_running, _ = _core.measure(n_in, [layer.core_spec() for layer in model.layers])  # type: ignore[attr-defined]
-    sizes = {"parameters": n_parameters, "running": n_running}
+    update_dtype = real_dtype(description.get("update_dtype", model.dtype))
+    if all(layers.is_native(layer) for layer in model.layers):
+        if update_dtype != model.dtype:
+            raise ValueError(f"update_dtype is {update_dtype}, expected {model.dtype}")
+        n_parameters, n_running, _ = _core.measure(n_in, _specs(model.layers))
+    else:
+        n_parameters, n_running = -1, _measure_between(description, model)[1]
+    result: dict[str, tuple[np.dtype[Any], Shape]] = {
+        "parameters": (update_dtype, (n_parameters,)),
+        "running": (model.dtype, (n_running,)),
+    }
     if model.optimizer is not None:
         n_states = _core.optimizer_n_states(model.optimizer.core_spec())
-        sizes.update({f"state_{i}": n_parameters for i in range(n_states)})
-    return sizes
+        result.update({f"state_{i}": (update_dtype, (n_parameters,)) for i in range(n_states)})
+    for i, kept in enumerate(description.get("run_arrays", [])):
+        if not isinstance(kept, list) or len(kept) != 2 or not isinstance(kept[1], list):
+            raise ValueError("run_arrays must hold pairs of a dtype and a shape")
+        shape = tuple(integer(n, f"shape of run_{i}", at_least=0, at_most=2**62) for n in kept[1])
+        result[f"run_{i}"] = (np.dtype(choose(kept[0], _RUN_DTYPES, f"dtype of run_{i}")), shape)
+    return result
+
+
+def check_fits(description: dict[str, Any], code: dict[str, Any], n_parameters: int) -> None:
+    """ValueError if the native layers alone need more parameters than the file has, before they are made."""
+    model = restore(description, {}, code)
+    if not all(layers.is_native(layer) for layer in model.layers):
+        needed = _measure_between(description, model)[0]
+        if needed > n_parameters:
+            raise ValueError(f"the layers need at least {needed} parameters, there are {n_parameters}")
+
+
+def _measure_between(description: dict[str, Any], model: Sequential) -> tuple[int, int]:
+    """Parameters and running statistics of the native layers, by the widths that the description claims."""
+    widths = description["widths"]
+    if not isinstance(widths, list) or len(widths) != len(model.layers) + 1:
+        raise ValueError("widths must be a list of one width more than there are layers")
+    n_parameters = n_running = 0
+    for layer, width in zip(model.layers, widths, strict=False):
+        if layers.is_native(layer):
+            own, running, _ = _core.measure(integer(width, "widths", at_least=1), _specs([layer]))
+            n_parameters, n_running = n_parameters + own, n_running + running
+    return n_parameters, n_running
+
+
+def _specs(native: Sequence[Any]) -> list[_core.LayerSpec]:
+    return [layer.core_spec() for layer in native]
 
 
 def _fill(model: Sequential, description: dict[str, Any], arrays: dict[str, Array]) -> None:
-    model.build(description["n_in"])
-    assert model._engine is not None and model._flat is not None
-    places = {"parameters": model._flat, "running": model._running}
-    places.update({f"state_{i}": state for i, state in enumerate(model._states)})
-    if set(places) != set(arrays):
-        raise ValueError(f"arrays {sorted(places)} are needed, got {sorted(arrays)}")
-    for name, place in places.items():
-        if arrays[name].shape != place.shape or arrays[name].dtype != place.dtype:
-            raise ValueError(f"{name} must be {place.dtype} of shape {place.shape}, got {arrays[name].shape}")
-    for name, place in places.items():
-        place[...] = arrays[name]
     limit = 2**64 - 1
     steps = integer(description["steps"], "steps", at_least=0, at_most=limit)
     forwards = integer(description["forwards"], "forwards", at_least=0, at_most=limit)
-    model._engine.set_counters(steps, forwards)
+    model.build(description["n_in"])
+    engine = model._engine
+    assert engine is not None
+    kept = [arrays[f"run_{i}"] for i in range(len(description.get("run_arrays", [])))]
+    places = {f"state_{i}": [state] for i, state in enumerate(model._states)}
+    if isinstance(engine, LayerByLayer):
+        if model._widths != description["widths"] or engine.update_dtype.name != description["update_dtype"]:
+            raise ValueError(f"the layers have made widths {model._widths}, the file has {description['widths']}")
+        places.update({"parameters": [array for _, array in engine.parameters()], "running": engine.running()})
+    else:
+        assert model._flat is not None
+        places.update({"parameters": [model._flat], "running": [model._running]})
+    if {*places, *(f"run_{i}" for i in range(len(kept)))} != set(arrays):
+        raise ValueError(f"arrays {sorted(places)} are needed, got {sorted(arrays)}")
+    for name, parts in places.items():
+        n = sum(part.size for part in parts)
+        if arrays[name].shape != (n,):
+            raise ValueError(f"{name} must have shape ({n},), got {arrays[name].shape}")
+        _core.copy_all(parts, LayerByLayer.shaped(arrays[name], parts))
+    engine.set_counters(steps, forwards)
+    if description.get("run") is not None:
+        model._run = Run.restore(_with_arrays(description["run"], kept))

@@ -1,0 +1,71 @@
+# _core_model.pxi - the base of Sequential. Part of _core.pyx.
+
+
+# Multiply-adds, about, of a call that is done before anybody could press Ctrl-C, even without vectors.
+cdef double LONG_CALL_WORK = 1 << 24
+
+
+cdef class Model:
+    """Base of Sequential: the two calls whose overhead matters, with the shortest way to C.
+
+    `_network` is a Network or None, `_learning_rate` a float, NaN when the subclass must decide. All
+    that is not plain arrays of the network's dtype and shape goes to the subclass's `_call_slow(x, out)`
+    and `_train_step_slow(x, y, sample_weight)`, which convert, check and raise.
+    """
+
+    cdef public Network _network
+    cdef public double _learning_rate
+    cdef cr_busy_flag _turn    # taken and given back by Turn alone
+    cdef readonly bint _held
+
+    def __cinit__(self):
+        self._learning_rate = NAN
+        cr_busy_give(&self._turn)
+
+    # No docstring: C compilers find the one of a slot method unused.
+    # The network's output for x (n_rows, n_in), as at inference, in a new array or in `out`.
+    def __call__(self, x, *, out=None):
+        cdef Network network = self._network
+        cdef Matrix a, y
+        cdef np.npy_intp shape[2]
+        cdef size_t item
+        if network is None or not np.PyArray_CheckExact(x):
+            return self._call_slow(x, out)
+        if not _as_matrix(<np.ndarray>x, network._dtype, READ, &a) or a.n_cols != <size_t>network.n_in:
+            return self._call_slow(x, out)
+        if a.n_rows * network._row_work > LONG_CALL_WORK:
+            return self._call_slow(x, out)  # piece by piece, for Ctrl-C
+        if out is None:
+            shape[0] = a.n_rows
+            shape[1] = network.n_out
+            out = np.PyArray_EMPTY(2, shape, network._dtype, False)
+            _as_matrix(<np.ndarray>out, network._dtype, WRITE, &y)
+        else:
+            item = 4 if network._dtype == np.NPY_FLOAT32 else 8
+            if (not np.PyArray_CheckExact(out)
+                    or not _as_matrix(<np.ndarray>out, network._dtype, WRITE, &y)
+                    or y.n_rows != a.n_rows or y.n_cols != <size_t>network.n_out
+                    or _overlap(&a, &y, item) or _overlap(&network._parameters, &y, item)):
+                return self._call_slow(x, out)
+        network._predict(&a, &y)
+        return out
+
+    def train_step(self, x, y, sample_weight=None):
+        """One step on one batch: forward, loss, backward, update; the loss before the update.
+
+        Parameters
+        ----------
+        x : array of shape (n_rows, n_in)
+        y : array of shape (n_rows, n_out), or (n_rows,) class labels
+        sample_weight : array of shape (n_rows,), optional
+        """
+        cdef Network network = self._network
+        cdef cr.cr_rows rows
+        if (network is None or not network._has_loss or not network._has_optimizer
+                or isnan(self._learning_rate)
+                or not np.PyArray_CheckExact(x) or not np.PyArray_CheckExact(y)
+                or not (sample_weight is None or np.PyArray_CheckExact(sample_weight))
+                or not network._as_rows(<np.ndarray>x, <np.ndarray>y, <np.ndarray>sample_weight, &rows)
+                or not network._trainable(&rows)):
+            return self._train_step_slow(x, y, sample_weight)
+        return network._train_step(&rows, <np.ndarray>y, self._learning_rate)
