@@ -225,6 +225,21 @@ def test_mean_is_sum_over_the_total_weight(isa, dtype, name, rng):
     assert bits(*same) == bits(*plain)
 
 
+@pytest.mark.parametrize("n_out", [1, 3, 16, 40])
+@each_name
+def test_a_row_of_weight_zero_is_not_there(isa, dtype, name, n_out, rng):
+    """However bad its prediction is: 0 times an infinite or undefined loss would be NaN."""
+    p, t = case(name, 9, n_out, dtype, rng)
+    weight = np.array([1, 0, 2, 0, 0, 1, 0, 3, 1], dtype)
+    there = weight > 0
+    expected, slope = kernels.loss(name, p[there], t[there], sample_weight=weight[there])
+    for bad in (np.nan, np.inf, -np.inf, 0.0):
+        p[~there] = bad
+        value, gradient = kernels.loss(name, p, t, sample_weight=weight)
+        assert bits(value) == bits(expected) and bits(gradient[there]) == bits(slope)
+        assert not gradient[~there].any() and not np.signbit(gradient[~there]).any()
+
+
 @each_name
 def test_no_weight_at_all_is_no_loss(isa, dtype, name, rng):
     p, t = case(name, 5, 3, dtype, rng)

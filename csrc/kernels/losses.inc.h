@@ -5,8 +5,8 @@
  *     row_loss[i] = w_i l_i,    grad_i = (scale w_i) dl_i / dprediction,
  * l_i being the formula of cr_loss in chainrule.h, summed over the outputs by 16 partial sums. grad may be NULL
  * or the same array as prediction. A NaN prediction makes its row's loss and its own gradient NaN (by softmax:
- * the whole row's); infinite predictions give the formula's limits. Weights multiply whatever the row
- * gives: 0 times an infinite loss is NaN.
+ * the whole row's); infinite predictions give the formula's limits. A row of weight 0 is not there, as a weight of
+ * 2 is the row twice: loss and gradient are +0, whatever its prediction, NaN and infinities included.
  */
 
 /* The options, rounded to REAL once. */
@@ -204,4 +204,12 @@ static void FN(loss)(int kind, const cr_loss_options *options, REAL scale, size_
         }
     }
 #undef CR_ROWS
+    for (size_t i = 0; weight != NULL && i < n_rows; ++i) {
+        if (weight[i] == 0) {
+            row_loss[i] = 0;
+            for (size_t j = 0; grad != NULL && j < n_out; ++j) {
+                grad[i * ld_grad + j] = 0;
+            }
+        }
+    }
 }

@@ -2,7 +2,8 @@
 
 A loss is called like a user's own: loss(prediction, target) -> (value, gradient with respect to prediction).
 d = prediction - target; l is the loss of one row; t a target, p a prediction. With sample weights w the mean
-is sum_i w_i l_i / sum_i w_i, so an integer weight is the same as repeating the row. Kernels:
+is sum_i w_i l_i / sum_i w_i, so an integer weight is the same as repeating the row; one of 0 leaves the row out, even
+if its loss is infinite or NaN (but x of the model must be finite in such rows too). Kernels:
 csrc/kernels/losses.inc.h.
 """
 
