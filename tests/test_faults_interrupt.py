@@ -1,0 +1,277 @@
+"""Ctrl-C at random moments, and exceptions from users' code: the model is as after its last whole step."""
+
+import itertools
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import numpy as np
+import pytest
+from models import Pass, compiled, counts, each_engine, everything, layers_of, permutation, state, weight_bits
+
+import chainrule as cr
+from chainrule import model as module
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs signals that can be sent")
+
+N_ROWS, BATCH = 600, 8
+SECONDS = 0.2  # the promise; plus what a busy machine may add before the process runs at all
+GRACE = 0.8
+
+
+def data():
+    return np.sin(np.arange(N_ROWS * 5.0) ** 2).reshape(N_ROWS, 5), np.arange(N_ROWS) % 3
+
+
+def own_loss(prediction, target):
+    difference = prediction - np.eye(3)[target]
+    return float((difference**2).mean()), 2 * difference / difference.size
+
+
+class Listener(cr.Callback):
+    """Something of Python at every corner of the loop."""
+
+    def __init__(self):
+        self.n = 0
+
+    def on_batch_end(self, step, loss):
+        self.n += 1
+
+    def on_epoch_end(self, epoch, logs):
+        self.n += 1
+
+
+def normed(*python):
+    return [cr.Dense(6), cr.BatchNorm(), *python, cr.Dropout(0.5), cr.Dense(3)]
+
+
+KINDS = {
+    "native": lambda: (compiled([*everything()[:-1], cr.Dense(3)], "adam"), []),
+    "callbacks": lambda: (compiled(normed(), "adam", metrics=["accuracy"]), [Listener()]),
+    "layer by layer": lambda: (compiled(normed(Pass()), "adam"), []),
+    "own loss": lambda: (compiled(normed(), "adam", own_loss), []),
+}
+
+
+def settings(callbacks):
+    stopping = cr.EarlyStopping("loss", patience=10**6)
+    return {"batch_size": BATCH, "callbacks": [stopping, *callbacks], "validation_split": 0.1}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@counts(10, 200)
+def test_ctrl_c_at_random_moments(kind, count):
+    """Each time: it stops in time, weights, state, counters and history agree, and training goes on; and at the end
+    all of it has the bits of a run that nobody interrupted."""
+    x, y = data()
+    model, callbacks = KINDS[kind]()
+    rng = random.Random(kind)
+    slowest = 0.0
+    for i in range(count):
+        sent = []
+
+        def send(sent=sent):
+            sent.append(time.monotonic())
+            signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+
+        timer = threading.Timer(rng.uniform(0.0, 0.06), send)
+        timer.start()
+        try:
+            model.fit(x, y, epochs=10**6, resume=True, **settings(callbacks))
+        except KeyboardInterrupt:
+            slowest = max(slowest, time.monotonic() - sent[0])
+        timer.join()
+        # It is consistent, and not locked.
+        assert not model._held
+        history = model.history
+        assert all(len(values) == len(history.epoch) == len(history.seconds) for values in history.history.values())
+        assert history.epoch == list(range(len(history.epoch)))
+        n_steps = -(-round(0.9 * N_ROWS) // BATCH)
+        assert 0 <= model._engine.steps - n_steps * len(history.epoch) <= n_steps, i
+        assert model._engine.steps == model._engine.forwards
+    assert slowest < SECONDS + GRACE, f"the slowest of {count} took {slowest:.3f} s"
+    epochs = len(model.history.epoch) + 2
+    model.fit(x, y, epochs=epochs, resume=True, **settings(callbacks))
+    same, callbacks = KINDS[kind]()
+    same.fit(x, y, epochs=epochs, **settings(callbacks))
+    assert state(model) == state(same) and model.history.history == same.history.history
+    print(f"{kind}: {count} interrupts, {model._engine.steps} steps, the slowest stop {1e3 * slowest:.0f} ms")
+
+
+@each_engine
+@pytest.mark.parametrize("call", ["train_step", "fit", "compile", "set_weights", "forward"])
+def test_an_interrupt_at_every_line(python, call):
+    """Before or after the step, never between; and it can always be called again."""
+    x, y = data()[0][:20], data()[1][:20]
+    expected = []
+    calls = {
+        "train_step": lambda model: model.train_step(x, list(y)),
+        "fit": lambda model: model.fit(x, y, epochs=1, batch_size=10),
+        "compile": lambda model: model.compile("rmsprop", "squared_error", ["accuracy"]),
+        "set_weights": lambda model: model.set_weights([2 * w for w in model.get_weights()]),
+        "forward": lambda model: model.forward(x, training=True),
+    }
+
+    def fresh():
+        layers = [cr.Dense(6, "tanh"), cr.BatchNorm(), cr.Dropout(0.3), *([Pass()] if python else []), cr.Dense(3)]
+        model = compiled(layers, "adam")
+        model.train_step(x, y)
+        return model
+
+    steps = fresh()
+    expected.append(state(steps))
+    if call == "fit":
+        order = permutation(20, 1, 0)
+        for first in (0, 10):
+            steps.train_step(x[order[first : first + 10]], y[order[first : first + 10]])
+            expected.append(state(steps))
+    else:
+        calls[call](steps)
+        expected.append(state(steps))
+    seen = set()
+    for n in itertools.count(1):
+        model = fresh()
+        reached = interrupted_at(n, lambda model=model: calls[call](model))
+        found = state(model)
+        assert found in expected, n
+        seen.add(expected.index(found))
+        assert not model._held
+        calls[call](model)  # it can be called again
+        if not reached:
+            break
+    assert n > 5 and seen == set(range(len(expected)))
+
+
+def interrupted_at(n, function):
+    """Raise KeyboardInterrupt at the n-th line of ours that function() runs; whether there were so many."""
+    left = [n]
+
+    def trace(frame, event, argument):
+        if "chainrule" not in frame.f_code.co_filename:
+            return None
+        left[0] -= 1
+        if left[0] == 0:
+            raise KeyboardInterrupt
+        return trace
+
+    sys.settrace(trace)
+    try:
+        function()
+    except KeyboardInterrupt:
+        pass
+    finally:
+        sys.settrace(None)
+    return left[0] <= 0
+
+
+class Failing(cr.Layer):
+    """Raises in the n-th forward or backward."""
+
+    def __init__(self, left, where):
+        self.left, self.where = left, where
+
+    def _count(self, where):
+        if where == self.where:
+            self.left -= 1
+            if self.left == 0:
+                raise OSError("no more")
+
+    def forward(self, x, training=False):
+        self._count("forward")
+        return x
+
+    def backward(self, dy):
+        self._count("backward")
+        return dy
+
+
+@pytest.mark.parametrize("where", ["forward", "backward"])
+def test_a_layer_that_raises(where):
+    x, y = data()
+    for n in (1, 2, 7, 80):
+        layers = [cr.Dense(6), cr.BatchNorm(), Failing(n, where), cr.Dropout(0.3), cr.Dense(3)]
+        model = compiled(layers, "adam")
+        with pytest.raises(OSError, match=r"^no more$"):
+            model.fit(x, y, epochs=5, batch_size=BATCH)
+        same = compiled([cr.Dense(6), cr.BatchNorm(), Pass(), cr.Dropout(0.3), cr.Dense(3)], "adam")
+        for step in range(n - 1):
+            epoch, first = divmod(step * BATCH, N_ROWS)
+            rows = permutation(N_ROWS, 1, epoch)[first : first + BATCH]
+            same.train_step(x[rows], y[rows])
+        assert state(model) == state(same)
+        model.fit(x, y, epochs=2, batch_size=BATCH, resume=True)
+        same.fit(x, y, epochs=2, batch_size=BATCH) if n == 1 else None
+        assert n > 1 or state(model) == state(same)
+
+
+@each_engine
+@pytest.mark.parametrize("method", ["on_train_begin", "on_epoch_begin", "on_batch_end", "on_epoch_end", "on_train_end"])
+def test_a_callback_that_raises(python, method):
+    x, y = data()
+    errors = []
+
+    def fail(*arguments):
+        raise OSError(method)
+
+    callback = cr.LambdaCallback(**{method: fail, "on_exception": errors.append})
+    model, same = compiled(layers_of(python), "adam"), compiled(layers_of(python), "adam")
+    with pytest.raises(OSError, match=f"^{method}$") as raised:
+        model.fit(x, y, epochs=3, batch_size=BATCH, callbacks=[callback])
+    assert errors == ([raised.value] if method != "on_train_end" else [])
+    n_steps = {"on_batch_end": 1, "on_epoch_end": 75, "on_train_end": 225}.get(method, 0)
+    assert model._engine.steps == n_steps
+    model.fit(x, y, epochs=3, batch_size=BATCH, resume=True)
+    same.fit(x, y, epochs=3, batch_size=BATCH)
+    assert state(model) == state(same) and model.history.history == same.history.history
+
+
+PREDICT = """
+import signal, sys, threading, time
+import numpy as np, chainrule as cr
+model = cr.Sequential([cr.Dense(1500, "tanh"), cr.Dense(1500, "tanh"), cr.Dense(1)])
+model.build(1500)
+x = np.zeros((20_000, 1500), "f4")
+call = {"predict": lambda: model.predict(x), "call": lambda: model(x)}[sys.argv[1]]
+worst = 0.0
+for _ in range(int(sys.argv[2])):
+    sent = []
+    def send():
+        sent.append(time.monotonic())
+        signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+    timer = threading.Timer(0.15, send)
+    timer.start()
+    try:
+        call()
+        time.sleep(5)
+    except KeyboardInterrupt:
+        worst = max(worst, time.monotonic() - sent[0])
+print(worst)
+"""
+
+
+@pytest.mark.parametrize("call", ["predict", "call"])
+@counts(1, 20)
+def test_ctrl_c_stops_predict_of_a_wide_network_without_vectors(call, count):
+    """The slowest case there is: 4.5 million weights, one multiply-add at a time."""
+    environment = {**os.environ, "CHAINRULE_ISA": "scalar", "CHAINRULE_NUM_THREADS": "1"}
+    command = [sys.executable, "-c", PREDICT, call, str(count)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, env=environment)
+    assert done.returncode == 0, done.stderr
+    assert float(done.stdout) < SECONDS + GRACE
+    print(f"{call}: slowest of {count}: {float(done.stdout) * 1e3:.0f} ms")
+
+
+def test_pieces_of_predict_have_the_bits_of_the_whole(monkeypatch):
+    model = compiled(everything())
+    x = data()[0]
+    expected = model.predict(x).tobytes()
+    for work, seconds in ((1, 1e9), (1, 0.0), (10**9, 0.0)):
+        monkeypatch.setattr(module, "_CALL_WORK_VECTOR", work)
+        monkeypatch.setattr(module, "_CALL_WORK", {})
+        monkeypatch.setattr(module, "_CALL_SECONDS", seconds)
+        assert model.predict(x).tobytes() == expected == model.predict(x, batch_size=7).tobytes()
+    assert weight_bits(model)
