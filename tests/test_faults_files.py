@@ -26,7 +26,7 @@ WRITER = """
 import sys
 import numpy as np
 import chainrule as cr
-model = cr.Sequential([cr.Dense(300), cr.Dense(3)])
+model = cr.Sequential([cr.Dense(2000), cr.Dense(3)])
 model.compile("sgd", "squared_error")
 model.build(300)
 print("ready", flush=True)
@@ -40,7 +40,7 @@ while True:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs SIGKILL")
-@counts(8, 200)
+@counts(5, 200)
 def test_a_writer_that_is_killed(count, tmp_path):
     """kill -9 at random moments: the file is the one that was finished last, or the one after it, and always whole."""
     path = tmp_path / "model.npz"
@@ -113,15 +113,11 @@ def test_what_is_written_is_flushed_before_it_gets_its_name(tmp_path, monkeypatc
 # -- damage ----------------------------------------------------------------------------------------------------
 
 
-class Executed(Exception):
-    pass
-
-
 class Evil:
     """Runs when it is unpickled."""
 
     def __reduce__(self):
-        return exec, ("from test_faults_files import Executed; raise Executed",)
+        return exec, ("1 / 0",)
 
 
 def seeds(tmp_path):
@@ -232,7 +228,7 @@ def mutate_members(whole, rng):
     return out.getvalue()
 
 
-@counts(1500, 60_000)
+@counts(500, 40_000)
 def test_fuzzed_files(count, tmp_path):
     """Refused with a ValueError, or loaded as a sound model; no other error, no code run, no absurd memory."""
     files, path, rng = seeds(tmp_path), tmp_path / "fuzzed.npz", random.Random(count)
@@ -318,5 +314,5 @@ def test_numpy_objects_are_never_unpickled(tmp_path):
                 archive.writestr(member, out.getvalue() if member == name else content)
         with pytest.raises(ValueError, match="is not a sound chainrule model file"):
             cr.load(path)
-    with pytest.raises(Executed):  # were it unpickled, one would see
+    with pytest.raises(ZeroDivisionError):  # were it unpickled, one would see
         pickle.loads(pickle.dumps(Evil()))

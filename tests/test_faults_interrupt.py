@@ -1,6 +1,5 @@
 """Ctrl-C at random moments, and exceptions from users' code: the model is as after its last whole step."""
 
-import itertools
 import os
 import random
 import signal
@@ -79,15 +78,15 @@ def test_ctrl_c_at_random_moments(kind, count):
             signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
 
         timer = threading.Timer(rng.uniform(0.0, 0.06), send)
-        timer.start()
         try:
+            timer.start()
             model.fit(x, y, epochs=10**6, resume=True, **settings(callbacks))
         except KeyboardInterrupt:
             slowest = max(slowest, time.monotonic() - sent[0])
         timer.join()
         # It is consistent, and not locked.
         assert not model._held
-        history = model.history
+        history = model.history or cr.History()
         assert all(len(values) == len(history.epoch) == len(history.seconds) for values in history.history.values())
         assert history.epoch == list(range(len(history.epoch)))
         n_steps = -(-round(0.9 * N_ROWS) // BATCH)
@@ -98,74 +97,72 @@ def test_ctrl_c_at_random_moments(kind, count):
     model.fit(x, y, epochs=epochs, resume=True, **settings(callbacks))
     same, callbacks = KINDS[kind]()
     same.fit(x, y, epochs=epochs, **settings(callbacks))
-    assert state(model) == state(same) and model.history.history == same.history.history
+    # [:3]: all but the settings, where a user's loss is told apart by its address
+    assert state(model)[:3] == state(same)[:3] and model.history.history == same.history.history
     print(f"{kind}: {count} interrupts, {model._engine.steps} steps, the slowest stop {1e3 * slowest:.0f} ms")
 
 
+CALLS = {
+    "train_step": lambda model, x, y: model.train_step(x, y.tolist()),
+    "fit": lambda model, x, y: model.fit(x, y, epochs=1, batch_size=10),
+    "compile": lambda model, x, y: model.compile("rmsprop", "squared_error", ["accuracy"]),
+    "set_weights": lambda model, x, y: model.set_weights([2 * w for w in model.get_weights()]),
+    "forward": lambda model, x, y: model.forward(x, training=True),
+}
+
+
 @each_engine
-@pytest.mark.parametrize("call", ["train_step", "fit", "compile", "set_weights", "forward"])
-def test_an_interrupt_at_every_line(python, call):
-    """Before or after the step, never between; and it can always be called again."""
+@pytest.mark.parametrize("call", CALLS)
+@counts(60, 3000)
+def test_an_interrupt_anywhere_in_a_call(python, call, count):
+    """A timer that the system starts anew for every call: before the change or after it, never between."""
     x, y = data()[0][:20], data()[1][:20]
-    expected = []
-    calls = {
-        "train_step": lambda model: model.train_step(x, list(y)),
-        "fit": lambda model: model.fit(x, y, epochs=1, batch_size=10),
-        "compile": lambda model: model.compile("rmsprop", "squared_error", ["accuracy"]),
-        "set_weights": lambda model: model.set_weights([2 * w for w in model.get_weights()]),
-        "forward": lambda model: model.forward(x, training=True),
-    }
 
     def fresh():
-        layers = [cr.Dense(6, "tanh"), cr.BatchNorm(), cr.Dropout(0.3), *([Pass()] if python else []), cr.Dense(3)]
-        model = compiled(layers, "adam")
+        model = compiled(normed(*[Pass()] * python), "adam")
         model.train_step(x, y)
         return model
 
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
     steps = fresh()
-    expected.append(state(steps))
+    expected = [state(steps)]
     if call == "fit":
         order = permutation(20, 1, 0)
         for first in (0, 10):
             steps.train_step(x[order[first : first + 10]], y[order[first : first + 10]])
             expected.append(state(steps))
     else:
-        calls[call](steps)
+        CALLS[call](steps, x, y)
         expected.append(state(steps))
-    seen = set()
-    for n in itertools.count(1):
-        model = fresh()
-        reached = interrupted_at(n, lambda model=model: calls[call](model))
-        found = state(model)
-        assert found in expected, n
-        seen.add(expected.index(found))
-        assert not model._held
-        calls[call](model)  # it can be called again
-        if not reached:
-            break
-    assert n > 5 and seen == set(range(len(expected)))
-
-
-def interrupted_at(n, function):
-    """Raise KeyboardInterrupt at the n-th line of ours that function() runs; whether there were so many."""
-    left = [n]
-
-    def trace(frame, event, argument):
-        if "chainrule" not in frame.f_code.co_filename:
-            return None
-        left[0] -= 1
-        if left[0] == 0:
-            raise KeyboardInterrupt
-        return trace
-
-    sys.settrace(trace)
+    start = time.perf_counter()
+    CALLS[call](fresh(), x, y)
+    duration = time.perf_counter() - start
+    rng, interrupted = random.Random(call), 0
+    before = signal.signal(signal.SIGALRM, interrupt)
     try:
-        function()
-    except KeyboardInterrupt:
-        pass
+        for _ in range(count):
+            model, running = fresh(), False
+            try:
+                # The timer's own delay varies: the call starts when it is about to go off, or has just not.
+                begin = time.perf_counter() + rng.uniform(0.0003 - duration, 0.0005)
+                signal.setitimer(signal.ITIMER_REAL, 0.0003)
+                while time.perf_counter() < begin:
+                    pass
+                running = True
+                CALLS[call](model, x, y)
+                running = False
+                signal.setitimer(signal.ITIMER_REAL, 0)
+            except KeyboardInterrupt:
+                interrupted += running
+            assert state(model) in expected and not model._held
+            CALLS[call](model, x, y)
     finally:
-        sys.settrace(None)
-    return left[0] <= 0
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert interrupted or count < 1000, "the timer never went off within the call"
+    print(f"{call}: {interrupted} of {count} calls were interrupted")
 
 
 class Failing(cr.Layer):

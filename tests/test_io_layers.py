@@ -181,7 +181,7 @@ def edited(path, change):
     (lambda d: d["layers"][1].update(config=[1]), "layer 1 is not the description of a layer"),
     (lambda d: d.update(widths=None), "widths must be a list of one width more"),
     (lambda d: d.update(widths=["a"] * 10), "widths must be an integer"),
-    (lambda d: d.update(update_dtype="float32"), "parameters is float64"),
+    (lambda d: d.update(update_dtype="float32"), "parameters begins with .*<f8.*expected .*<f4"),
 ], ids=str)  # fmt: skip
 def test_flawed_descriptions(change, match, tmp_path):
     path = tmp_path / "model.npz"

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import _core, initializers, layers, losses, optimizers, schedules
-from .._checks import choose, integer, real_dtype
+from .._checks import choose, integer
 from .._describe import check_plain, rebuild
 from .._describe import describe as describe_one
 from ..layerwise import LayerByLayer
@@ -183,7 +183,7 @@ def restore(description: Any, arrays: dict[str, Array], code: dict[str, Any] | N
     model = Sequential(
         [_make_layer(layer, i, own) for i, layer in enumerate(description["layers"])],
         seed=integer(description["seed"], "seed", at_least=0, at_most=2**64 - 1),
-        dtype=real_dtype(description["dtype"]),
+        dtype=_dtype(description["dtype"], "dtype"),
     )
     optimizer = code.get("optimizer")
     if description["optimizer"] is not None:
@@ -200,6 +200,12 @@ def restore(description: Any, arrays: dict[str, Array], code: dict[str, Any] | N
     return model
 
 
+def _dtype(name: Any, what: str) -> np.dtype[Any]:
+    if name not in ("float32", "float64"):  # not by np.dtype(name), which makes too much of a stranger's text
+        raise ValueError(f"{what} must be float32 or float64, got {name!r:.50}")
+    return np.dtype(np.float32 if name == "float32" else np.float64)
+
+
 def expected_arrays(description: dict[str, Any], code: dict[str, Any]) -> dict[str, tuple[np.dtype[Any], Shape]]:
     """Dtype and shape of each array that goes with a description, without making any of them.
 
@@ -210,7 +216,7 @@ def expected_arrays(description: dict[str, Any], code: dict[str, Any]) -> dict[s
     if description["n_in"] is None:
         return {}
     n_in = integer(description["n_in"], "n_in", at_least=1)
-    update_dtype = real_dtype(description.get("update_dtype", model.dtype))
+    update_dtype = _dtype(description.get("update_dtype", model.dtype.name), "update_dtype")
     if all(layers.is_native(layer) for layer in model.layers):
         if update_dtype != model.dtype:
             raise ValueError(f"update_dtype is {update_dtype}, expected {model.dtype}")
