@@ -87,8 +87,8 @@ for python in (False, True):
                 call(used)
             except (MemoryError, OSError) as e:  # OSError: ENOMEM, from the C library
                 error = e
-            except SystemError as e:  # from places of NumPy where an allocation fails without an exception
-                assert "without" in str(e) and "chainrule" not in str(e), e
+            except SystemError as e:  # places of NumPy and Python that forget the MemoryError
+                assert "chainrule" not in str(e), e
                 error, foreign = e, foreign + 1
             finally:
                 counted = disarm()
