@@ -99,7 +99,9 @@ cdef class Undo:
         else:
             self._counters = counters
         self._arrays = arrays
-        self._before = [(<object>array).copy() for array in arrays]
+        self._before = []
+        for array in arrays:  # no comprehension: where its append fails, Cython 3.3 frees the element twice
+            self._before.append(array.copy())
         self._read(&self._steps, &self._forwards)
 
     cdef void _read(self, uint64_t *steps, uint64_t *forwards) noexcept:

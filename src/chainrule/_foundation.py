@@ -109,6 +109,11 @@ class Foundation(_core.Model):
             self._forget_build()
             raise
 
+    def _take_back_build(self, was_built: bool) -> None:
+        """After a refusal: a model that was not built before it, and has not been trained, is not built."""
+        if not was_built and self._engine is not None and self._engine.steps == 0:
+            self._forget_build()
+
     def _build_native(self, n_in: int) -> None:
         layers: list[NativeLayer] = self.layers  # type: ignore[assignment]
         specs = [layer.core_spec() for layer in layers]

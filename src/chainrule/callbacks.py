@@ -75,7 +75,8 @@ class History(Callback):
     history : dict of str to list of float
         "loss", the metrics, "val_" + each of them, "learning_rate" (of the epoch's last step).
     seconds : list of float
-        Duration of each epoch, validation included. Kept apart because it alone is not reproducible.
+        Duration of each epoch, validation included. Kept apart because it alone is not reproducible; NaN for epochs
+        that `fit(resume=True)` found done.
     """
 
     def __init__(self) -> None:
@@ -106,14 +107,14 @@ class History(Callback):
         self._entries.append((epoch, time.perf_counter() - self._start, dict(logs)))
 
     def state_dict(self) -> dict[str, Any]:
-        return {"entries": [[epoch, seconds, logs] for epoch, seconds, logs in self._entries]}
+        return {"entries": [[epoch, logs] for epoch, _, logs in self._entries]}  # no times: files are reproducible
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         entries = []
         for entry in _fields(state, "History", "entries")[0]:
-            epoch, seconds, logs = entry
+            epoch, logs = entry
             figures = {str(name): float(value) for name, value in logs.items()}
-            entries.append((integer(epoch, "epoch", at_least=0), float(seconds), figures))
+            entries.append((integer(epoch, "epoch", at_least=0), math.nan, figures))
         self._entries = entries
 
     def __getitem__(self, name: str) -> list[float]:

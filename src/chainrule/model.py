@@ -221,15 +221,21 @@ class Sequential(Foundation):
         array = matrix(x, self.dtype, self.n_in)
         if not len(array):
             raise ValueError(f"x must have at least one row to train on, got shape {array.shape}")
-        with self._exclusive("train_step"), training.building(self, array.shape[1]):
-            assert self._engine is not None and self.n_out is not None
-            target = as_target(self.loss, y, len(array), self.n_out, self.dtype)
-            weight = as_weight(sample_weight, len(array), self.dtype)
-            if weight is not None and isinstance(self.loss, losses.UserLoss):
-                self.loss.check_weight()
-            rate = self.optimizer.schedule(self._engine.steps)
-            self._forward_shape = None
-            return training.step(self, array, target, weight, rate)
+        with self._exclusive("train_step"):
+            was_built = self.built
+            self.build(array.shape[1])
+            try:
+                assert self._engine is not None and self.n_out is not None
+                target = as_target(self.loss, y, len(array), self.n_out, self.dtype)
+                weight = as_weight(sample_weight, len(array), self.dtype)
+                if weight is not None and isinstance(self.loss, losses.UserLoss):
+                    self.loss.check_weight()
+                rate = self.optimizer.schedule(self._engine.steps)
+                self._forward_shape = None
+                return training.step(self, array, target, weight, rate)
+            except BaseException:
+                self._take_back_build(was_built)
+                raise
 
     def fit(
         self,

@@ -3,8 +3,7 @@
 import math
 import time
 import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,19 +24,6 @@ Array = npt.NDArray[Any]
 
 # A native slice returns after so many seconds, for Ctrl-C and the progress line.
 _SLICE_SECONDS = 0.05
-
-
-@contextmanager
-def building(model: "Sequential", n_in: int) -> Iterator[None]:
-    """Build an unbuilt model; take that back if the block raises before it is told that all is well."""
-    was_built = model.built
-    model.build(n_in)
-    try:
-        yield
-    except BaseException:
-        if not was_built and model._engine is not None and model._engine.steps == 0:
-            model._forget_build()
-        raise
 
 
 class Rows:
@@ -168,8 +154,13 @@ def fit(
 
     batch_size = min(batch_size, len(array))
     with model._exclusive("fit"):
-        with building(model, array.shape[1]):
+        was_built = model.built
+        model.build(array.shape[1])
+        try:
             rows, validation = _split(model, array, y, sample_weight, class_weight, validation_data, validation_split)
+        except BaseException:
+            model._take_back_build(was_built)
+            raise
         loop = _Loop(model, rows, validation, batch_size, shuffle, [*_each(callbacks)], on_nan)
         model._forward_shape = None
         return loop.run(initial_epoch, epochs, verbose, model._run if resume else None)
@@ -240,6 +231,8 @@ class _Loop:
         step = 0
         if resumed is not None:
             step = resumed.check_goes_on(model._engine.steps, len(self.rows.x), self.batch_size, self.shuffle)
+            # First of all, so that the model never has a history that is behind it.
+            hand_out([pair for pair in resumed.look(model).callbacks if pair[0] == "History"][:1], [self.history])
         progress = Progress(verbose, epochs, self.n_steps)
         try:
             for callback in self.all:

@@ -11,7 +11,6 @@ import math
 import os
 import struct
 import tempfile
-import tokenize
 import zipfile
 from os import PathLike
 from typing import Any
@@ -67,8 +66,7 @@ def read(path: str | PathLike[str], code: dict[str, Any]) -> Sequential:
             raise ValueError(f"{os.fspath(path)!r}: {error}") from None
         except (
             zipfile.BadZipFile, struct.error, AttributeError, EOFError, KeyError, NotImplementedError,
-            OSError, OverflowError, RecursionError, RuntimeError, SyntaxError, TypeError, ValueError,
-            tokenize.TokenError,
+            OSError, OverflowError, RecursionError, RuntimeError, TypeError, ValueError,
         ) as error:  # fmt: skip
             raise ValueError(f"{os.fspath(path)!r} is not a sound chainrule model file: {error}") from error
 
