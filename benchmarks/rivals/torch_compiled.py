@@ -32,6 +32,7 @@ def prepare(case: Case, dtype: np.dtype[Any], threads: int) -> Run | None:
     import torch as library
 
     library.set_num_threads(threads)
+    library.compiler.reset()  # or the ninth case meets the limit of recompilations, and runs eagerly
     model, optimizer, loss_of = torch.parts(case, dtype)
     compiled = library.compile(lambda x, y: loss_of(model(x), y))
     weights = [library.from_numpy(np.ascontiguousarray(w.T)) for w in inputs.weights(case, dtype)]
