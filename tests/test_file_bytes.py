@@ -50,7 +50,8 @@ def test_another_byte_order_is_refused_not_misread(saved, dtype):
     path, members = saved
     values = cr.load(path).parameters.astype(dtype.newbyteorder(">"))
     rewrite(path, {**members, "parameters.npy": npy(values)})
-    with pytest.raises(ValueError, match=f"parameters begins with .*'>f{dtype.itemsize}'.* expected .*'<f{dtype.itemsize}'"):
+    n = dtype.itemsize
+    with pytest.raises(ValueError, match=f"parameters begins with .*'>f{n}'.* expected .*'<f{n}'"):
         cr.load(path)
 
 
