@@ -102,7 +102,7 @@ CR_INLINE V(t) FN(fold_columns)(size_t n, V(t) columns[16])
 
 /* Elements a turn: their terms (4 or 8 kB) stay in the first-level cache, and are read back long after they were
  * stored. */
-#define CR_NARROW 1024
+#define CR_TURN_ELEMENTS 1024
 
 /* Dense rows, n elements in all: their terms, each added to +0 as elementwise_rows does, and factor times their
  * slopes. Writes whole vectors of terms. */
@@ -180,8 +180,8 @@ CR_INLINE void FN(elementwise_narrow)(int kind, const FN(loss_constants) *c, REA
     const double finish = FN(loss_finish)(kind, n_out);
     /* Slopes can go straight to their place if all rows have one factor and lie side by side. */
     const int direct = grad == NULL || (weight == NULL && ld_grad == n_out);
-    const size_t turn = CR_NARROW / n_out / 16 * 16; /* rows; whole vectors of elements */
-    REAL terms[CR_NARROW + 17 * V_LANES], p[CR_NARROW], t[CR_NARROW], slopes[CR_NARROW], sums[CR_NARROW / 2];
+    const size_t turn = CR_TURN_ELEMENTS / n_out / 16 * 16; /* rows; whole vectors of elements */
+    REAL terms[CR_TURN_ELEMENTS + 17 * V_LANES], p[CR_TURN_ELEMENTS], t[CR_TURN_ELEMENTS], slopes[CR_TURN_ELEMENTS], sums[CR_TURN_ELEMENTS / 2];
     for (size_t i = 0; i < n_rows; i += turn) {
         const size_t rows = n_rows - i < turn ? n_rows - i : turn, n = rows * n_out;
         const REAL *from_p = prediction + i * ld_prediction, *from_t = target + i * ld_target;
