@@ -102,7 +102,7 @@ CR_INLINE V(t) FN(fold_columns)(size_t n, V(t) columns[16])
 
 /* Elements a turn: their terms (4 or 8 kB) stay in the first-level cache, and are read back long after they were
  * stored. */
-#define CR_TURN_ELEMENTS 1024
+#define CR_TURN 1024
 
 /* Dense rows, n elements in all: their terms, each added to +0 as elementwise_rows does, and factor times their
  * slopes. Writes whole vectors of terms. */
@@ -125,8 +125,11 @@ CR_INLINE void FN(loss_flat)(int kind, const FN(loss_constants) *c, REAL factor,
  * them, and writes whole vectors. */
 CR_NOINLINE void FN(narrow_sums)(size_t n_rows, size_t n_out, const REAL *terms, REAL *sums)
 {
+    V(t) partial[16 + V_LANES - 1];
+    for (size_t j = 0; j < sizeof partial / sizeof partial[0]; ++j) {
+        partial[j] = V(zero)(); /* those beyond n_out are not used, which no compiler can know */
+    }
     for (size_t i = 0; i < n_rows; i += V_LANES) {
-        V(t) partial[16 + V_LANES - 1];
         for (size_t j = 0; j < n_out; j += V_LANES) {
             for (size_t r = 0; r < V_LANES; ++r) {
                 partial[j + r] = V(load)(terms + (i + r) * n_out + j);
@@ -180,8 +183,8 @@ CR_INLINE void FN(elementwise_narrow)(int kind, const FN(loss_constants) *c, REA
     const double finish = FN(loss_finish)(kind, n_out);
     /* Slopes can go straight to their place if all rows have one factor and lie side by side. */
     const int direct = grad == NULL || (weight == NULL && ld_grad == n_out);
-    const size_t turn = CR_TURN_ELEMENTS / n_out / 16 * 16; /* rows; whole vectors of elements */
-    REAL terms[CR_TURN_ELEMENTS + 17 * V_LANES], p[CR_TURN_ELEMENTS], t[CR_TURN_ELEMENTS], slopes[CR_TURN_ELEMENTS], sums[CR_TURN_ELEMENTS / 2];
+    const size_t turn = CR_TURN / n_out / 16 * 16; /* rows; whole vectors of elements */
+    REAL terms[CR_TURN + 17 * V_LANES], p[CR_TURN], t[CR_TURN], slopes[CR_TURN], sums[CR_TURN / 2];
     for (size_t i = 0; i < n_rows; i += turn) {
         const size_t rows = n_rows - i < turn ? n_rows - i : turn, n = rows * n_out;
         const REAL *from_p = prediction + i * ld_prediction, *from_t = target + i * ld_target;
