@@ -7,7 +7,7 @@
  * The reference for float is the C library's double: off by less than 2^-26 units of float even where an error of
  * a few units in double is made ten times larger. For double it is long double, and where a function's argument is
  * itself rounded and the function steep (gelu, gelu_tanh) the argument is kept in two parts; with the 64 bits of
- * x86 the reference is off by less than 0.01 units of double. Where long double is no wider than double (MSVC),
+ * x86 the reference is off by less than 0.01 units of double. Where long double is no wider than double (MSVC, valgrind),
  * double is not tested.
  *
  * The inputs of a walk ascend, so that the program also sees where a rising function falls, and whether a function
@@ -121,11 +121,20 @@ static const long double tanh_b[2] = {0x1.2444f2a4d8b4bp-4L, -0xb6421d14e8e383cb
 #include "kernels/dtype_end.h"
 #endif
 
+/* Whether long double is computed as wide as it is declared: valgrind rounds it to double. */
+static int reference_is_wide(void)
+{
+    volatile long double one = 1.0L, small = 0x1p-60L;
+    return one + small != one;
+}
+
 static void test_subject(const subject *s)
 {
     cr_test_f32(s);
 #if LDBL_MANT_DIG >= 64
-    cr_test_f64(s);
+    if (reference_is_wide()) {
+        cr_test_f64(s);
+    }
 #endif
 }
 
@@ -146,9 +155,9 @@ int main(int n_arguments, char **arguments)
         n_sample = 10000;
     }
     cr_set_num_threads(1);
-#if LDBL_MANT_DIG < 64
-    printf("(double not tested: long double is no wider here) ");
-#endif
+    if (!reference_is_wide()) {
+        printf("(double not tested: long double is no wider here) ");
+    }
     if (full) {
         printf("| function | type | inputs | max | at | | above 1 | falls | largest fall |\n"
                "| --- | --- | --- | --- | --- | --- | --- | --- | --- |\n");
