@@ -1,8 +1,4 @@
-"""A caller's rounding direction and flush-to-zero: they change no bit of a call into the library, and outlive it.
-
-Initial weights, conversions to another dtype and the mean loss of an epoch are Python's and NumPy's arithmetic, which
-follows the caller's rounding direction: models are built before the mode is set, and the losses are those of the steps.
-"""
+"""A caller's rounding direction and flush-to-zero: they change no bit of a call into the library, and outlive it."""
 
 import ctypes
 import ctypes.util
@@ -14,7 +10,7 @@ from contextlib import contextmanager
 
 import numpy as np
 import pytest
-from models import everything
+from models import each_engine, everything
 from tools import ISAS, bits
 
 import chainrule as cr
@@ -123,6 +119,74 @@ def test_the_mode_of_the_caller_changes_nothing(wanted, threads, isa, dtype):
         assert left == MODES[wanted], f"{name} left another mode"
         as_bits = [bits(*(result if isinstance(result, tuple) else (result,))) for result in (expected, got)]
         assert as_bits[0] == as_bits[1], f"{name} with {wanted}"
+
+
+class Third(cr.Layer):
+    """y = x / 3, in Python: each element is rounded."""
+
+    def forward(self, x, training=False):
+        return x / 3
+
+    def backward(self, dy):
+        return dy / 3
+
+
+def whole_life(path, python, dtype):
+    """A model from its initial weights to its file: with all that Python and NumPy compute around the native calls.
+
+    Returns a function that lives it and returns name: arrays; what it needs is made before, in the default mode.
+    """
+    rng = np.random.default_rng(5)
+    # Of the other dtype, so that they are converted; some are subnormal in float32.
+    x = (rng.normal(size=(97, 6)) * 10.0 ** rng.integers(-42, 1, (97, 6))).astype("f8" if dtype == "float32" else "f4")
+    y, weight = rng.integers(0, 3, 97), rng.uniform(size=97)
+    dy, wide, bias, rows = rng.normal(size=(97, 3)), rng.normal(size=(6, 3)), rng.normal(size=3).tolist(), x.tolist()
+    last = cr.Dense(3)
+    layers = [
+        cr.Dense(5, "tanh", weight_initializer="orthogonal"), *([Third()] if python else []), cr.BatchNorm(),
+        cr.Dense(4, "gelu", weight_initializer=cr.initializers.Normal(0.3)), last,
+    ]  # fmt: skip
+
+    def live():
+        seen = {}
+        model = cr.Sequential(layers, seed=3, dtype=dtype)
+        model.compile(cr.Adam(cr.schedules.Cosine(0.01, 40, 3)), "softmax_cross_entropy", ["accuracy"])
+        model.build(6)
+        seen["initial weights"] = model.get_weights()
+        history = model.fit(
+            x, y, epochs=3, batch_size=16, sample_weight=weight, class_weight="balanced",
+            validation_data=(x[::3], y[::3], weight[::3]), verbose=0,
+        ).history  # fmt: skip
+        seen["fit"] = [*map(np.array, history.values()), *model.get_weights()]
+        seen["train_step"] = [np.array(model.train_step(x, y, weight.tolist())), *model.get_weights()]
+        seen["evaluate"] = [*map(np.array, model.evaluate(x, y, weight).values())]
+        seen["predict"] = [model.predict(x), model(x), model(rows)]
+        seen["forward, backward"] = [model.forward(x, training=True), model.backward(dy)]
+        last.bias = bias
+        model.save(path)
+        loaded = cr.load(path, custom_objects={"Third": Third})
+        seen["file"] = [np.frombuffer(path.read_bytes(), "u1"), *loaded.get_weights()]
+        model.set_weights([np.full(w.shape, 0.1) for w in model.get_weights()])
+        seen["set_weights"] = model.get_weights()
+        layer = cr.Dense(3, weight_initializer=wide)
+        layer.build(6, dtype=dtype)
+        seen["a layer alone"] = [layer.weight.copy(), layer.forward(x), layer.backward(dy)]
+        seen["kernels"] = [kernels.dense_forward(rows, wide, bias), kernels.activation("gelu", rows)]
+        return seen
+
+    return live
+
+
+@pytest.mark.parametrize("wanted", MODES)
+@each_engine
+def test_what_python_computes_is_the_same_too(wanted, python, dtype, tmp_path):
+    expected = whole_life(tmp_path / "a", python, dtype)()
+    live = whole_life(tmp_path / "b", python, dtype)
+    with mode(MODES[wanted]):
+        got = live()
+        left = word()
+    assert left == MODES[wanted]
+    assert [name for name in expected if bits(*got[name]) != bits(*expected[name])] == []
 
 
 PROGRAM = """

@@ -84,14 +84,20 @@ def readable(array: Array, dtype: np.dtype[Any]) -> Array:
     """Return the array itself if the core can read it in place as `dtype`, else a copy in C order."""
     if array.dtype == dtype and _readable(array):
         return array
-    return np.array(array, dtype=dtype, order="C", copy=True)
+    return converted(array, dtype)
 
 
 def contiguous(array: Array, dtype: np.dtype[Any]) -> Array:
     """Return the array itself if it is C-contiguous and of this dtype, else a copy."""
     if array.dtype == dtype and array.flags.c_contiguous and array.flags.aligned:
         return array
-    return np.array(array, dtype=dtype, order="C", copy=True)
+    return converted(array, dtype)
+
+
+def converted(array: Array, dtype: np.dtype[Any]) -> Array:
+    """Return a copy in C order as `dtype`, each element rounded to nearest whatever mode the caller is in."""
+    with _core.StandardMode():
+        return np.array(array, dtype=dtype, order="C", copy=True)
 
 
 def matrix(name: str, array: Array, dtype: np.dtype[Any], shape: tuple[int | None, int | None] = (None, None)) -> Array:

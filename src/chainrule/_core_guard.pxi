@@ -1,4 +1,5 @@
-# _core_guard.pxi - changes to a model that are whole or have not happened. Part of _core.pyx.
+# _core_guard.pxi - changes to a model that are whole or have not happened, and the floating-point mode that Python's
+# and NumPy's share of the arithmetic runs in. Part of _core.pyx.
 #
 # Python looks for signals (Ctrl-C) only while it runs bytecode, so what one call of these does cannot be cut in two;
 # nor can it run out of memory halfway, because it allocates nothing once it has begun to write.
@@ -131,3 +132,28 @@ cdef class Undo:
             cr.cr_network_set_counters(self._network._c, self._steps, self._forwards)
         else:
             (<uint64_t *>np.PyArray_DATA(self._counters))[1] = self._forwards
+
+
+cdef extern from "cpu.h" nogil:
+    ctypedef unsigned long long cr_fp_mode  # whatever it is there: it is only kept and handed back
+    cr_fp_mode cr_fp_enter()
+    void cr_fp_leave(cr_fp_mode mode)
+
+
+@cython.final
+cdef class StandardMode:
+    """Round to nearest and keep subnormals, for a `with` block; after it, the thread's mode is what it was before.
+
+    The C functions see to this themselves. This is for what Python and NumPy compute around them: conversions, initial
+    weights, learning rates, the mean loss of an epoch, layers and losses written in Python.
+    """
+
+    cdef cr_fp_mode _mode
+
+    def __enter__(self):
+        self._mode = cr_fp_enter()
+        return self
+
+    def __exit__(self, kind, value, traceback):
+        cr_fp_leave(self._mode)
+        return False

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from . import _core, losses, metrics, optimizers
+from . import _arrays, _core, losses, metrics, optimizers
 from ._checks import integer, real_dtype
 from ._checks import seed as as_seed
 from .callbacks import History
@@ -97,11 +97,12 @@ class Foundation(_core.Model):
                 raise ValueError(f"n_in is {n_in}, the model was built for {self.n_in}")
             return
         try:
-            if all(is_native(layer) for layer in self.layers):
-                self._build_native(n_in)
-            else:
-                engine = LayerByLayer(self.layers, n_in, self.dtype, self.seed)
-                self._widths, self._engine = engine._widths, engine
+            with _core.StandardMode():
+                if all(is_native(layer) for layer in self.layers):
+                    self._build_native(n_in)
+                else:
+                    engine = LayerByLayer(self.layers, n_in, self.dtype, self.seed)
+                    self._widths, self._engine = engine._widths, engine
             if self.optimizer is not None and self.loss is not None:
                 self._bind(self.optimizer, self.loss, [])
                 self._learning_rate_changed()
@@ -235,5 +236,5 @@ class Foundation(_core.Model):
             if array.shape != view.shape:
                 raise ValueError(f"{name} must have shape {view.shape}, got {array.shape}")
         # Converted first, so that a value that does not convert leaves the model as it was.
-        converted = [np.array(array, dtype=view.dtype) for array, (_, view) in zip(arrays, views, strict=True)]
+        converted = [_arrays.converted(array, view.dtype) for array, (_, view) in zip(arrays, views, strict=True)]
         _core.copy_all([view for _, view in views], converted)

@@ -109,7 +109,8 @@ class View:
         if view is None or array.shape != view.shape:
             shape = None if view is None else view.shape
             raise ValueError(f"{self._name} must have shape {shape}, got {array.shape}")
-        view[...] = array
+        with _core.StandardMode():
+            view[...] = array
 
 
 class NativeLayer(Described, Layer):
@@ -142,7 +143,8 @@ class NativeLayer(Described, Layer):
         """
         if self._owner is not None:
             raise ValueError(f"this {type(self).__name__} layer belongs to a model; build the model")
-        return self._build(integer(n_in, "n_in", at_least=1), as_seed(seed), real_dtype(dtype), 0, 0)
+        with _core.StandardMode():
+            return self._build(integer(n_in, "n_in", at_least=1), as_seed(seed), real_dtype(dtype), 0, 0)
 
     def _build(self, n_in: int, seed: int, dtype: np.dtype[Any], index: int, first_parameter: int) -> int:
         """Build with arrays of the layer's own."""

@@ -147,7 +147,8 @@ class Sequential(Foundation):
             rows = integer(batch_size, "batch_size", at_least=1)
         else:
             rows = len(array)
-        self._predict_rows(array, result, rows)
+        with _core.StandardMode():
+            self._predict_rows(array, result, rows)
         return result
 
     def _predict_rows(self, x: Array, out: Array, most: int) -> None:
@@ -177,7 +178,7 @@ class Sequential(Foundation):
         """
         array = self._ready(x, "forward")
         assert self._engine is not None and self.n_out is not None
-        with self._exclusive("forward"):
+        with self._exclusive("forward"), _core.StandardMode():
             out = np.empty((len(array), self.n_out), self.dtype)
             self._forward_shape = None
             with self._keep_statistics():
@@ -203,7 +204,7 @@ class Sequential(Foundation):
             raise ValueError(f"dy must have the output's shape {self._forward_shape}, got {np.shape(dy)}")
         assert self._engine is not None and self.n_in is not None
         gradient = matrix(dy, self.dtype, self.n_out, "dy")
-        with self._exclusive("backward"):
+        with self._exclusive("backward"), _core.StandardMode():
             dx = np.empty((len(gradient), self.n_in), self.dtype)
             self._engine.backward(gradient, dx)
         return dx
@@ -221,7 +222,7 @@ class Sequential(Foundation):
         array = matrix(x, self.dtype, self.n_in)
         if not len(array):
             raise ValueError(f"x must have at least one row to train on, got shape {array.shape}")
-        with self._exclusive("train_step"):
+        with self._exclusive("train_step"), _core.StandardMode():
             was_built = self.built
             self.build(array.shape[1])
             try:
@@ -333,7 +334,8 @@ class Sequential(Foundation):
         """
         self._require_compiled("evaluate")
         array = self._ready(x, "evaluate")
-        return training.Rows(self, array, y, sample_weight, "").figures(batch_size=batch_size)
+        with _core.StandardMode():
+            return training.Rows(self, array, y, sample_weight, "").figures(batch_size=batch_size)
 
     def summary(self) -> None:
         """Print the layers, their outputs and numbers of parameters."""

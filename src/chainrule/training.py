@@ -153,7 +153,7 @@ def fit(
         raise ValueError(f"x must have at least one row to train on, got shape {array.shape}")
 
     batch_size = min(batch_size, len(array))
-    with model._exclusive("fit"):
+    with model._exclusive("fit"), _core.StandardMode():
         was_built = model.built
         model.build(array.shape[1])
         try:

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from os import PathLike
 from typing import TYPE_CHECKING, Any
 
+from .. import _core
+
 if TYPE_CHECKING:
     from ..model import Sequential
 
@@ -30,7 +32,8 @@ def save(model: "Sequential", path: str | PathLike[str]) -> None:
     """
     from .file import write
 
-    write(model, path)
+    with _core.StandardMode():  # a number as text, and back, needs rounding to nearest
+        write(model, path)
 
 
 def load(path: str | PathLike[str], *, custom_objects: Mapping[str, type[Any]] | None = None) -> "Sequential":
@@ -60,4 +63,5 @@ def load(path: str | PathLike[str], *, custom_objects: Mapping[str, type[Any]] |
     for name, kind in (custom_objects or {}).items():
         if not (isinstance(kind, type) and issubclass(kind, Layer)):
             raise TypeError(f"custom_objects[{name!r}] must be a class of layers, got {kind!r}")
-    return read(path, {"layers": dict(custom_objects or {})})
+    with _core.StandardMode():
+        return read(path, {"layers": dict(custom_objects or {})})
