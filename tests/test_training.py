@@ -48,6 +48,16 @@ def test_history(python, x, labels):
     assert repr(history) == "History(4 epochs; loss, accuracy, val_loss, val_accuracy, learning_rate)"
 
 
+def test_the_state_of_a_history_is_not_made_anew_for_every_epoch(x, labels):
+    """fit asks for it at each epoch's end; entries made again each time made a run of n epochs take n ** 2."""
+    history = compiled(layers_of(False)).fit(x, labels, epochs=3)
+    before = history.state_dict()["entries"]
+    history.on_epoch_end(3, {"loss": 0.5})
+    after = history.state_dict()["entries"]
+    assert [epoch for epoch, _ in before] == [0, 1, 2] and after[3] == [3, {"loss": 0.5}]
+    assert all(one is same for one, same in zip(before, after[:3], strict=True))
+
+
 @each_engine
 def test_validation_split_keeps_the_last_rows(python, x, labels):
     weight = np.linspace(0.5, 2, N_ROWS)

@@ -65,6 +65,16 @@ class Callback:
         raise ValueError(f"{type(self).__name__} has a state_dict of its own, but no load_state_dict")
 
 
+class _Entry(list[Any]):
+    """[epoch, figures], as the state of a history has it; and the seconds, which do not go into files."""
+
+    __slots__ = ("seconds",)
+
+    def __init__(self, epoch: int, figures: dict[str, float], seconds: float) -> None:
+        super().__init__((epoch, figures))
+        self.seconds = seconds
+
+
 class History(Callback):
     """The figures of every finished epoch; `fit` makes one and returns it, and the model keeps it.
 
@@ -81,21 +91,21 @@ class History(Callback):
 
     def __init__(self) -> None:
         # One entry an epoch, so that an epoch is recorded with all its figures or not at all.
-        self._entries: list[tuple[int, float, dict[str, float]]] = []
+        self._entries: list[_Entry] = []
         self._start = time.perf_counter()
 
     @property
     def epoch(self) -> list[int]:
-        return [epoch for epoch, _, _ in self._entries]
+        return [epoch for epoch, _ in self._entries]
 
     @property
     def seconds(self) -> list[float]:
-        return [seconds for _, seconds, _ in self._entries]
+        return [entry.seconds for entry in self._entries]
 
     @property
     def history(self) -> dict[str, list[float]]:
         columns: dict[str, list[float]] = {}
-        for _, _, logs in self._entries:
+        for _, logs in self._entries:
             for name, value in logs.items():
                 columns.setdefault(name, []).append(value)
         return columns
@@ -104,17 +114,19 @@ class History(Callback):
         self._start = time.perf_counter()
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
-        self._entries.append((epoch, time.perf_counter() - self._start, dict(logs)))
+        self._entries.append(_Entry(epoch, dict(logs), time.perf_counter() - self._start))
 
     def state_dict(self) -> dict[str, Any]:
-        return {"entries": [[epoch, logs] for epoch, _, logs in self._entries]}  # no times: files are reproducible
+        # Asked for at the end of every epoch, so that a run of 100 000 must not make anew what it has: entries stay as
+        # they are once they are made. Their times are left out of files, which are reproducible.
+        return {"entries": self._entries.copy()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         entries = []
         for entry in _fields(state, "History", "entries")[0]:
             epoch, logs = entry
             figures = {str(name): float(value) for name, value in logs.items()}
-            entries.append((integer(epoch, "epoch", at_least=0), math.nan, figures))
+            entries.append(_Entry(integer(epoch, "epoch", at_least=0), figures, math.nan))
         self._entries = entries
 
     def __getitem__(self, name: str) -> list[float]:
