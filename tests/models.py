@@ -22,6 +22,18 @@ class Pass(cr.Layer):
 each_engine = pytest.mark.parametrize("python", [False, True], ids=["native", "layer by layer"])
 
 
+# One of each kind of state that an optimizer and its schedule can have.
+OPTIMIZERS = {
+    "sgd": lambda: cr.SGD(0.05),
+    "nesterov": lambda: cr.SGD(0.05, momentum=0.9, nesterov=True, clip_value=0.02),
+    "adam": lambda: cr.Adam(cr.schedules.Cosine(0.01, 40, 3), weight_decay=1e-3),
+    "adamw": lambda: cr.AdamW(cr.schedules.OneCycle(0.01, 30), clip_norm=0.3),
+    "rmsprop": lambda: cr.RMSprop(cr.schedules.Step(0.01, 5)),
+    "adagrad": lambda: cr.Adagrad(cr.schedules.Exponential(0.01, 5, 0.5)),
+    "plateau": lambda: cr.SGD(cr.schedules.ReduceOnPlateau(0.05, "loss", 0.5, patience=0, min_delta=1.0)),
+}
+
+
 def counts(quick, long):
     """Parametrize with a count: the quick one, and the long one for pytest -m long."""
     return pytest.mark.parametrize("count", [quick, pytest.param(long, marks=pytest.mark.long)])

@@ -11,22 +11,12 @@ import zipfile
 
 import numpy as np
 import pytest
-from models import everything, state, weight_bits
+from models import OPTIMIZERS, everything, state, weight_bits
 from tools import same_bits_on_every_isa
 
 import chainrule as cr
 
 N_ROWS, N_IN, N_OUT = 21, 5, 4
-
-OPTIMIZERS = {
-    "sgd": lambda: cr.SGD(0.05),
-    "nesterov": lambda: cr.SGD(0.05, momentum=0.9, nesterov=True, clip_value=0.02),
-    "adam": lambda: cr.Adam(cr.schedules.Cosine(0.01, 40, 3), weight_decay=1e-3),
-    "adamw": lambda: cr.AdamW(cr.schedules.OneCycle(0.01, 30), clip_norm=0.3),
-    "rmsprop": lambda: cr.RMSprop(cr.schedules.Step(0.01, 5)),
-    "adagrad": lambda: cr.Adagrad(cr.schedules.Exponential(0.01, 5, 0.5)),
-    "plateau": lambda: cr.SGD(cr.schedules.ReduceOnPlateau(0.05, "loss", 0.5, patience=0, min_delta=1.0)),
-}
 
 
 @pytest.fixture

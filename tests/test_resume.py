@@ -8,22 +8,12 @@ import sys
 
 import numpy as np
 import pytest
-from models import Pass, compiled, each_engine, everything, state, weight_bits
+from models import OPTIMIZERS, Pass, compiled, each_engine, everything, state, weight_bits
 
 import chainrule as cr
 
 N_ROWS, N_IN, N_OUT, BATCH, EPOCHS = 23, 5, 4, 6, 5
 N_STEPS = -(-N_ROWS // BATCH)
-
-OPTIMIZERS = {
-    "sgd": lambda: cr.SGD(0.05),
-    "nesterov": lambda: cr.SGD(0.05, momentum=0.9, nesterov=True, clip_value=0.02),
-    "adam": lambda: cr.Adam(cr.schedules.Cosine(0.01, 40, 3), weight_decay=1e-3),
-    "adamw": lambda: cr.AdamW(cr.schedules.OneCycle(0.01, 30), clip_norm=0.3),
-    "rmsprop": lambda: cr.RMSprop(cr.schedules.Step(0.01, 5)),
-    "adagrad": lambda: cr.Adagrad(cr.schedules.Exponential(0.01, 5, 0.5)),
-    "plateau": lambda: cr.SGD(cr.schedules.ReduceOnPlateau(0.05, "val_loss", 0.5, patience=0, min_delta=0.1)),
-}
 
 
 def data():
