@@ -258,6 +258,10 @@ def test_foreign_files(tmp_path, data):
     assert_refused(tmp_path / "foreign.npz", "model.json is missing")
     np.savez_compressed(tmp_path / "packed.npz", a=np.ones(3))
     assert_refused(tmp_path / "packed.npz", "a.npy is compressed")
+    whole = bytearray((tmp_path / "foreign.npz").read_bytes())
+    whole[whole.rindex(b"PK\x01\x02") + 8] |= 1  # the member's flags in the directory
+    path.write_bytes(whole)
+    assert_refused(path, "a.npy is encrypted")
     path.write_bytes(pickle.dumps(trained(data)))
     assert_refused(path)
     with pytest.raises(FileNotFoundError):

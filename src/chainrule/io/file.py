@@ -24,6 +24,7 @@ from .state import MissingCode, check_fits, describe, expected_arrays, restore
 Array = npt.NDArray[Any]
 
 _JSON = "model.json"
+_ENCRYPTED = 1  # a bit of the flags that a zip file has for each member
 _LARGEST_JSON = 2**24  # thousands of layers; a description is a few hundred bytes a layer
 
 
@@ -66,8 +67,8 @@ def read(path: str | PathLike[str], code: dict[str, Any]) -> Sequential:
             raise ValueError(f"{os.fspath(path)!r}: {error}") from None
         except (
             zipfile.BadZipFile, struct.error, AttributeError, EOFError, KeyError, NotImplementedError,
-            OSError, OverflowError, RecursionError, RuntimeError, TypeError, ValueError,
-        ) as error:  # fmt: skip
+            OSError, OverflowError, RecursionError, TypeError, ValueError,
+        ) as error:  # no RuntimeError: that is what a lock is answered with for which there is no memory  # fmt: skip
             raise ValueError(f"{os.fspath(path)!r} is not a sound chainrule model file: {error}") from error
 
 
@@ -78,6 +79,8 @@ def _read(archive: zipfile.ZipFile, length: int, code: dict[str, Any]) -> Sequen
     for member in members.values():
         if member.compress_type != zipfile.ZIP_STORED or member.file_size != member.compress_size:
             raise ValueError(f"{member.filename} is compressed")
+        if member.flag_bits & _ENCRYPTED:
+            raise ValueError(f"{member.filename} is encrypted")
     if sum(member.file_size for member in members.values()) > length:
         raise ValueError(f"it is {length} bytes long and claims to hold more")
     if _JSON not in members or members[_JSON].file_size > _LARGEST_JSON:
