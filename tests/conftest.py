@@ -3,6 +3,7 @@
 import importlib.util
 import os
 import platform
+import signal
 import sys
 from pathlib import Path
 
@@ -27,6 +28,10 @@ from chainrule import _core  # noqa: E402
 
 _FORCED_ISA = os.environ.get("CHAINRULE_ISA")
 
+
+# A shell without job control has what it starts in the background ignore Ctrl-C; some tests send it.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # The same cases on every run, and no clock in a verdict. CHAINRULE_EXAMPLES=2000 looks further.
 hypothesis.settings.register_profile(
