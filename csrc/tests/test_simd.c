@@ -123,11 +123,29 @@ static int keeps_subnormals(void)
     return result != 0.0f && back == 0x1p-125f;
 }
 
+/* Whether there are modes to set.  Under valgrind there are none: it forgets what is written to MXCSR. */
+static int modes_can_be_set(void)
+{
+#if defined(__SSE__) || defined(_M_X64)
+    const unsigned before = _mm_getcsr();
+    _mm_setcsr(before ^ 0x8000u);
+    const unsigned after = _mm_getcsr();
+    _mm_setcsr(before);
+    return after != before;
+#else
+    return 1;
+#endif
+}
+
 static void test_mode_guard(void)
 {
     cr_fp_mode mode = cr_fp_enter();
     CHECK(rounds_to_nearest() && keeps_subnormals(), "cr_fp_enter spoilt the default mode");
     cr_fp_leave(mode);
+    if (!modes_can_be_set()) {
+        printf("(floating-point modes not tested: there is but one here) ");
+        return;
+    }
 
     CHECK(fesetround(FE_UPWARD) == 0 && !rounds_to_nearest(), "could not set another rounding");
     mode = cr_fp_enter();
