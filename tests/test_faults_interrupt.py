@@ -111,6 +111,8 @@ CALLS = {
 }
 
 
+# coverage locks its data in Python: an exception between the taking of the lock and the `try` leaves it taken.
+@pytest.mark.skipif(sys.gettrace() is not None, reason="a tracer's own code is not made for interrupts anywhere")
 @each_engine
 @pytest.mark.parametrize("call", CALLS)
 @counts(60, 3000)
