@@ -440,6 +440,8 @@ def test_compile_changes_nothing_on_error(arguments, error, match, layers, x, la
     (lambda: cr.Sequential([cr.Dense(1)], seed=-1), ValueError,
      r"^seed must be an integer >= 0 and <= 18446744073709551615"),
     (lambda: cr.Sequential([cr.Dense(1)], seed="a"), TypeError, r"^seed must be an integer >= 0 .*, got 'a'$"),
+    (lambda: cr.Sequential([cr.Dense(1)], dtype="float3"), ValueError,
+     r"^dtype must be float32 or float64, got 'float3'$"),
     (lambda: cr.SGD(-0.1), ValueError, r"^learning_rate must be a finite number and >= 0, got -0.1$"),
     (lambda: cr.SGD(momentum=1.0), ValueError, r"^momentum must be a finite number and >= 0 and < 1, got 1.0$"),
     (lambda: cr.SGD(nesterov=True), ValueError, r"^nesterov=True needs a momentum > 0, got momentum=0$"),

@@ -105,6 +105,7 @@ def real_dtype(value: Any) -> np.dtype[Any]:
     except TypeError:
         wanted = None
     for dtype in (np.dtype(np.float32), np.dtype(np.float64)):
-        if value is not None and wanted == dtype:
+        # For NumPy None means float64, also in a comparison.
+        if value is not None and wanted is not None and wanted == dtype:
             return dtype
     raise ValueError(f"dtype must be float32 or float64, got {value!r}")
