@@ -55,6 +55,11 @@ class Configured(Forgets):
         return {"rate": 0.5}
 
 
+class Lists(cr.Layer):
+    def get_config(self):
+        return []
+
+
 OWN = {kind.__name__: kind for kind in (Scale, Double, Own)}
 
 
@@ -136,6 +141,7 @@ def test_layers_that_cannot_be_described(way, tmp_path):
             r"^Forgets cannot be written to a file: its argument rate is not kept in an attribute of that name",
         ),
         (Scale(np.ones(3)), r"^Scale with the configuration .* cannot be written to a file: array\(.*is not a number,"),
+        (Lists(), r"^get_config of Lists must return a dict, got \[\]$"),
         (Scale(print), r"^Scale with the configuration .* cannot be written to a file: <built-in function print>"),
     ):
         with pytest.raises(TypeError, match=match):

@@ -507,6 +507,9 @@ def test_seeds(rng):
     made = cr.Sequential([cr.Dense(1)], seed=np.random.default_rng(3)).seed
     assert made == cr.Sequential([cr.Dense(1)], seed=np.random.default_rng(3)).seed
     assert cr.Sequential([cr.Dense(1)], seed=np.int64(7)).seed == 7
+    for make in (np.random.SeedSequence, np.random.RandomState):
+        drawn = [cr.Sequential([cr.Dense(1)], seed=make(seed)).seed for seed in (3, 3, 4)]
+        assert drawn[0] == drawn[1] != drawn[2]
 
 
 def test_all_public_names_exist():

@@ -298,6 +298,14 @@ def test_checkpoint_keeps_the_best_and_no_state_that_is_not_finite(tmp_path):
     checkpoint = cr.Checkpoint(path, monitor="score_loss")
     compiled().fit(x, y, epochs=6, callbacks=[checkpoint, Script()])
     assert checkpoint.best == 1.0 and weight_bits(cr.load(path)) == kept[4]
+    model, values, again = compiled(), iter([2.0, 1.0, 1.5, 0.5]), cr.Checkpoint(path, monitor="score_loss")
+    model.fit(x, y, epochs=2, callbacks=[checkpoint, Script()])
+    for epochs, best in ((3, 1), (4, 3)):  # in the third epoch it is worse than before the interruption
+        model.fit(x, y, epochs=epochs, callbacks=[again, Script()], resume=True)
+        assert weight_bits(cr.load(path)) == kept[best]
+    for state_, match in (({}, "^the state of Checkpoint needs best, got {}$"), ({"best": "a"}, "^best must be a")):
+        with pytest.raises((TypeError, ValueError), match=match):
+            again.load_state_dict(state_)
 
     last = tmp_path / "last.npz"
     model = compiled(optimizer=cr.SGD(1e200), loss="squared_error")

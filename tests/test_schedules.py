@@ -119,6 +119,8 @@ def test_reduce_on_plateau_in_fit(python, x, labels):
     assert schedules.ReduceOnPlateau(0.5).state["rate"] == 0.5 and rule.schedule.state["rate"] == 0.0625
     model.fit(x, labels, epochs=1)
     assert model.history["learning_rate"] == [0.0625]
+    with pytest.raises(ValueError, match=r"^state of ReduceOnPlateau needs rate, .*, got \['rate'\]$"):
+        rule.schedule.state = {"rate": 0.5}
     with pytest.raises(ValueError, match="ReduceOnPlateau monitors 'val_loss', but the epochs have loss"):
         compiled(optimizer=cr.SGD(schedules.ReduceOnPlateau(0.1))).fit(x, labels)
 

@@ -146,3 +146,15 @@ def test_ten_steps_with_clipping(kind, clips, rng):
             w, first, second = reference.adam_update(w, g, first, second, step, learning_rate=rate, **decay)
         assert np.abs(model.parameters - w).max() <= 1e-12
     assert "clip_norm" not in clips or clipped_by_norm == STEPS
+
+
+@pytest.mark.parametrize(("settings", "match"), [
+    ({"activations": ["relu", "tanh"]}, "^2 activations need two arrays each, got 2 arrays$"),
+    ({"activations": ["leaky_relu"], "alpha": 2.0, "loss": "squared_error"}, "^alpha must be between 0 and 1, got 2.0"),
+    ({"loss": "hinge"}, "^loss must be one of .*, got 'hinge'$"),
+    ({"activations": ["tanh"], "loss": "softmax_cross_entropy"}, "takes logits: the last activation is 'tanh'$"),
+    ({"optimizer": "lbfgs"}, "^optimizer must be one of sgd, .*, got 'lbfgs'$"),
+])  # fmt: skip
+def test_what_the_twin_refuses(settings, match):
+    with pytest.raises(ValueError, match=match):
+        NumpyTwin([np.ones((2, 3)), np.ones(3)], **{"activations": ["identity"], **settings})
