@@ -12,16 +12,17 @@ Rules of every function here
 - The interpreter lock is released when the work is worth it.
 """
 
-from typing import Any, Literal
+from typing import Any, Literal, Self, final
 
 import numpy as np
 import numpy.typing as npt
+from typing_extensions import disjoint_base
 
 from ._specs import LayerSpec as LayerSpec
 from ._specs import LossOptions as LossOptions
 from ._specs import OptimizerSpec as OptimizerSpec
 
-Array = npt.NDArray[Any]
+_Array = npt.NDArray[Any]
 
 # Kind tables, read from the C library: name -> number, in the order of chainrule.h.
 ACTIVATIONS: dict[str, int]
@@ -59,26 +60,26 @@ def optimizer_n_states(optimizer: OptimizerSpec) -> int: ...  # 0, 1 or 2
 
 # out (n_rows, n_out) = activation(x weight + bias); pre, if given, receives x weight + bias.
 def dense_forward(
-    x: Array, weight: Array, bias: Array | None, activation: int, alpha: float, pre: Array | None, out: Array
+    x: _Array, weight: _Array, bias: _Array | None, activation: int, alpha: float, pre: _Array | None, out: _Array
 ) -> None: ...
 
 # out (n_rows, n_in) = (dz weight^T) * f'(saved), f elementwise; saved None for identity. out may be saved.
 def dense_backward_input(
-    dz: Array, weight: Array, activation: int, alpha: float, saved: Array | None, out: Array
+    dz: _Array, weight: _Array, activation: int, alpha: float, saved: _Array | None, out: _Array
 ) -> None: ...
 
 # out_weight = x^T dz; out_bias = column sums of dz.
-def dense_backward_weight(x: Array, dz: Array, out_weight: Array, out_bias: Array | None) -> None: ...
+def dense_backward_weight(x: _Array, dz: _Array, out_weight: _Array, out_bias: _Array | None) -> None: ...
 
 # Matrices, row by row for the by-row kinds. out may be x.
-def activation(kind: int, alpha: float, x: Array, out: Array) -> None: ...
+def activation(kind: int, alpha: float, x: _Array, out: _Array) -> None: ...
 
 # out = dy * f'(saved), or the Jacobian applied; saved is x or y (activation_saves_input), None for identity only.
 # out may be dy or saved.
-def activation_backward(kind: int, alpha: float, dy: Array, saved: Array | None, out: Array) -> None: ...
+def activation_backward(kind: int, alpha: float, dy: _Array, saved: _Array | None, out: _Array) -> None: ...
 
 # Vectors. out may be x.
-def function(kind: int, x: Array, out: Array) -> None: ...
+def function(kind: int, x: _Array, out: _Array) -> None: ...
 
 # target: (n_rows, n_out) reals or (n_rows,) int32 labels. grad, if given, receives the gradient and may be prediction.
 # ValueError naming the element for a label out of range or a NaN target. Weights are not looked at.
@@ -86,10 +87,10 @@ def loss(
     kind: int,
     options: LossOptions,
     mean: bool,
-    prediction: Array,
-    target: Array,
-    weight: Array | None,
-    grad: Array | None,
+    prediction: _Array,
+    target: _Array,
+    weight: _Array | None,
+    grad: _Array | None,
 ) -> float: ...
 
 # Vectors; step counts from 1. ValueError if a state that the optimizer keeps is None.
@@ -97,70 +98,70 @@ def optimizer_update(
     optimizer: OptimizerSpec,
     step: int,
     learning_rate: float,
-    param: Array,
-    grad: Array,
-    state_0: Array | None,
-    state_1: Array | None,
+    param: _Array,
+    grad: _Array,
+    state_0: _Array | None,
+    state_1: _Array | None,
 ) -> None: ...
 
 # The mask of (seed, layer, forward) from batch position first_row on. out may be x.
-def dropout(rate: float, seed: int, layer: int, forward: int, first_row: int, x: Array, out: Array) -> None: ...
+def dropout(rate: float, seed: int, layer: int, forward: int, first_row: int, x: _Array, out: _Array) -> None: ...
 
 # mean and inverse_std, (n_rows,), are written for the backward. out may be x if no backward follows.
 def layer_norm_forward(
-    x: Array, gamma: Array, beta: Array, epsilon: float, mean: Array, inverse_std: Array, out: Array
+    x: _Array, gamma: _Array, beta: _Array, epsilon: float, mean: _Array, inverse_std: _Array, out: _Array
 ) -> None: ...
 
 # dgamma and dbeta are written, and dx unless None; dx may be dy.
 def layer_norm_backward(
-    x: Array,
-    gamma: Array,
-    mean: Array,
-    inverse_std: Array,
-    dy: Array,
-    dgamma: Array,
-    dbeta: Array,
-    dx: Array | None,
+    x: _Array,
+    gamma: _Array,
+    mean: _Array,
+    inverse_std: _Array,
+    dy: _Array,
+    dgamma: _Array,
+    dbeta: _Array,
+    dx: _Array | None,
 ) -> None: ...
 
 # Vectors are (n_cols,). training: by the batch's statistics, which are folded into the running ones; else by these.
 def batch_norm_forward(
     training: bool,
-    x: Array,
-    gamma: Array,
-    beta: Array,
+    x: _Array,
+    gamma: _Array,
+    beta: _Array,
     epsilon: float,
     momentum: float,
-    running_mean: Array,
-    running_variance: Array,
-    mean: Array,
-    inverse_std: Array,
-    out: Array,
+    running_mean: _Array,
+    running_variance: _Array,
+    mean: _Array,
+    inverse_std: _Array,
+    out: _Array,
 ) -> None: ...
 def batch_norm_backward(
     training: bool,
-    x: Array,
-    gamma: Array,
-    mean: Array,
-    inverse_std: Array,
-    dy: Array,
-    dgamma: Array,
-    dbeta: Array,
-    dx: Array | None,
+    x: _Array,
+    gamma: _Array,
+    mean: _Array,
+    inverse_std: _Array,
+    dy: _Array,
+    dgamma: _Array,
+    dbeta: _Array,
+    dx: _Array | None,
 ) -> None: ...
 
 # The shortest way for plain arrays: C-contiguous, one float dtype, one shape, apart or the very same. None (or False)
 # means that the door in _arrays.py has to look.
-def quick_function(kind: int, x: Any, out: Any) -> Array | None: ...
-def quick_activation(kind: int, alpha: float, x: Any, out: Any) -> Array | None: ...
-def quick_activation_backward(kind: int, alpha: float, dy: Any, saved: Any, out: Any) -> Array | None: ...
+def quick_function(kind: int, x: Any, out: Any) -> _Array | None: ...
+def quick_activation(kind: int, alpha: float, x: Any, out: Any) -> _Array | None: ...
+def quick_activation_backward(kind: int, alpha: float, dy: Any, saved: Any, out: Any) -> _Array | None: ...
 def quick_shared_dtype(*arrays: Any) -> np.dtype[Any] | None: ...
 def quick_apart(a: Any, b: Any) -> bool: ...
 def quick_within(a: Any, least: float, greatest: float) -> bool: ...
 def quick_labels(a: Any, n_classes: int) -> bool: ...
 def quick_loss(
     kind: int, options: LossOptions, mean: bool, prediction: Any, target: Any, out: Any
-) -> tuple[float, Array] | None: ...
+) -> tuple[float, _Array] | None: ...
 
 # first: momentum, rho or beta_1; second: beta_2. False: nothing has been done.
 def quick_update(
@@ -177,11 +178,11 @@ def quick_update(
     state_0: Any,
     state_1: Any,
 ) -> bool: ...
-def quick_forward(kind: int, alpha: float, x: Any, weight: Any, bias: Any, out: Any) -> Array | None: ...
-def quick_backward_input(kind: int, alpha: float, dz: Any, weight: Any, saved: Any, out: Any) -> Array | None: ...
-def quick_backward_weight(x: Any, dz: Any, out_weight: Any, out_bias: Any) -> tuple[Array, Array] | None: ...
-def sum_squares(x: Array) -> float: ...  # vector; in double, fixed order
-def count_not_finite(x: Array) -> int: ...  # vector
+def quick_forward(kind: int, alpha: float, x: Any, weight: Any, bias: Any, out: Any) -> _Array | None: ...
+def quick_backward_input(kind: int, alpha: float, dz: Any, weight: Any, saved: Any, out: Any) -> _Array | None: ...
+def quick_backward_weight(x: Any, dz: Any, out_weight: Any, out_bias: Any) -> tuple[_Array, _Array] | None: ...
+def sum_squares(x: _Array) -> float: ...  # vector; in double, fixed order
+def count_not_finite(x: _Array) -> int: ...  # vector
 
 # -- random numbers: `out`, a vector, is filled with elements first_index, first_index + 1, ... of the stream --
 
@@ -200,7 +201,7 @@ def random_permutation(seed: int, epoch: int, out: npt.NDArray[np.int64]) -> Non
 
 # (n_parameters, n_running, n_out); ValueError if the description is not sound.
 def measure(n_in: int, layers: list[LayerSpec]) -> tuple[int, int, int]: ...
-
+@final
 class Network:
     """A cr_network over the caller's flat arrays, which it keeps alive and whose dtype is its own.
 
@@ -215,30 +216,30 @@ class Network:
         In [0, 2**64); keys the dropout masks.
     """
 
-    def __init__(
-        self,
+    def __new__(
+        cls,
         n_in: int,
         layers: list[LayerSpec],
-        parameters: Array,
-        gradients: Array,
-        running: Array | None,
+        parameters: _Array,
+        gradients: _Array,
+        running: _Array | None,
         seed: int,
-    ) -> None: ...
+    ) -> Self: ...
     @property
     def n_in(self) -> int: ...
     @property
     def n_out(self) -> int: ...
     def set_loss(self, kind: int, options: LossOptions) -> None: ...
     # optimizer_n_states vectors like parameters, zero or as saved; kept alive and written in place.
-    def set_optimizer(self, optimizer: OptimizerSpec, state_0: Array | None, state_1: Array | None) -> None: ...
+    def set_optimizer(self, optimizer: OptimizerSpec, state_0: _Array | None, state_1: _Array | None) -> None: ...
     # Both of them (or the optimizer alone, with kind None), no steps, and `changes` as in `set_all`: all or nothing.
     def compile(
         self,
         kind: int | None,
         options: LossOptions | None,
         optimizer: OptimizerSpec,
-        state_0: Array | None,
-        state_1: Array | None,
+        state_0: _Array | None,
+        state_1: _Array | None,
         changes: list[tuple[Any, str, Any]],
     ) -> None: ...
     @property
@@ -249,12 +250,12 @@ class Network:
     # Make room for batches of up to n_rows; calls on such batches allocate nothing.
     def reserve(self, n_rows: int) -> None: ...
     # out (n_rows, n_out) = network(x), as at inference.
-    def predict(self, x: Array, out: Array) -> None: ...
+    def predict(self, x: _Array, out: _Array) -> None: ...
     # As predict, keeping what backward needs; x itself is borrowed until the next forward or training call.
-    def forward(self, x: Array, training: bool, out: Array) -> None: ...
+    def forward(self, x: _Array, training: bool, out: _Array) -> None: ...
     # dy (n_rows, n_out) of the last forward; gradients are written without penalties, and out (n_rows, n_in) unless
     # None. RuntimeError if no forward of that many rows came before.
-    def backward(self, dy: Array, out: Array | None) -> None: ...
+    def backward(self, dy: _Array, out: _Array | None) -> None: ...
     # RuntimeError without an optimizer.
     def update(self, learning_rate: float) -> None: ...
     def penalty(self) -> float: ...
@@ -264,17 +265,17 @@ class Network:
     # train, an optimizer); ValueError for a label out of range or a NaN target, before anything changes.
 
     # The loss before the update, penalties included.
-    def train_step(self, x: Array, y: Array, weight: Array | None, learning_rate: float) -> float: ...
+    def train_step(self, x: _Array, y: _Array, weight: _Array | None, learning_rate: float) -> float: ...
     # The loss as at inference; outputs go to prediction (n_rows, n_out) unless it is None.
-    def evaluate(self, x: Array, y: Array, weight: Array | None, prediction: Array | None) -> float: ...
+    def evaluate(self, x: _Array, y: _Array, weight: _Array | None, prediction: _Array | None) -> float: ...
     # Steps first_step .. of one epoch, until it ends, `seconds` have passed, or a loss is not finite. Batch b is rows
     # order[b * batch_size ...]; learning_rate holds one number or one a step, step_loss has room for one a step.
     # Returns the step to go on with: the number of batches when the epoch is done.
     def fit(
         self,
-        x: Array,
-        y: Array,
-        weight: Array | None,
+        x: _Array,
+        y: _Array,
+        weight: _Array | None,
         order: npt.NDArray[np.int64] | None,
         batch_size: int,
         learning_rate: npt.NDArray[np.float64],
@@ -283,6 +284,7 @@ class Network:
         step_loss: npt.NDArray[np.float64],
     ) -> int: ...
 
+@disjoint_base
 class Model:
     """Base of `Sequential`: the two calls whose overhead matters, with the shortest way to C.
 
@@ -296,11 +298,12 @@ class Model:
     _learning_rate: float
     @property
     def _held(self) -> bool: ...  # whether a Turn holds the model
-    def __call__(self, x: npt.ArrayLike, *, out: Array | None = None) -> Array: ...
+    def __call__(self, x: npt.ArrayLike, *, out: _Array | None = None) -> _Array: ...
     def train_step(self, x: npt.ArrayLike, y: npt.ArrayLike, sample_weight: npt.ArrayLike | None = None) -> float: ...
 
 # -- changes that are whole or have not happened: no signal is heard and no memory asked for once they have begun --
 
+@final
 class Turn:
     """The right to change a model, for a `with` block; RuntimeError if somebody has it."""
 
@@ -309,18 +312,18 @@ class Turn:
     def __exit__(self, kind: object, value: object, traceback: object) -> Literal[False]: ...
 
 # targets[i][...] = sources[i] for every i; ValueError, before anything is written, if two are not alike.
-def copy_all(targets: list[Array], sources: list[Array]) -> None: ...
+def copy_all(targets: list[_Array], sources: list[_Array]) -> None: ...
 
 # object.name = value for every (object, name, value); the attributes are plain ones, and exist.
 def set_all(changes: list[tuple[Any, str, Any]]) -> None: ...
-
+@final
 class Undo:
     """Puts running statistics and counters back if its `with` block raises before the model's next step.
 
     `counters` is the Network, or a uint64 array (steps, forwards).
     """
 
-    def __init__(self, arrays: list[Array], counters: Network | npt.NDArray[np.uint64]) -> None: ...
+    def __init__(self, arrays: list[_Array], counters: Network | npt.NDArray[np.uint64]) -> None: ...
     def __enter__(self) -> Undo: ...
     def __exit__(self, kind: object, value: object, traceback: object) -> Literal[False]: ...
     def put_back(self) -> None: ...

@@ -33,7 +33,7 @@ class Foundation(_core.Model):
         for layer in layers:
             if not isinstance(layer, Layer):
                 raise TypeError(f"layers must hold chainrule layers, got {layer!r}")
-        self.seed = as_seed(seed)
+        self.seed: int = as_seed(seed)
         self.dtype: np.dtype[Any] = real_dtype(dtype)
         for i, layer in enumerate(layers):
             try:

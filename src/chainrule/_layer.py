@@ -116,6 +116,11 @@ class View:
 class NativeLayer(Described, Layer):
     """Base of the layers that the C library knows."""
 
+    n_in: int
+    n_out: int
+    dtype: np.dtype[Any]
+    parameters: list[Array]
+    gradients: list[Array]
     _built = False
     _kind: ClassVar[str]
     _parameter_names: ClassVar[tuple[str, ...]] = ()

@@ -175,10 +175,10 @@ class EarlyStopping(Callback):
         if not isinstance(monitor, str):
             raise TypeError(f"monitor must be a name such as 'val_loss', got {monitor!r}")
         self.monitor = monitor
-        self.patience = integer(patience, "patience", at_least=0)
-        self.min_delta = number(min_delta, "min_delta", at_least=0.0)
-        self.mode = choose(mode, ("auto", "min", "max"), "mode")
-        self.restore_best_weights = flag(restore_best_weights, "restore_best_weights")
+        self.patience: int = integer(patience, "patience", at_least=0)
+        self.min_delta: float = number(min_delta, "min_delta", at_least=0.0)
+        self.mode: str = choose(mode, ("auto", "min", "max"), "mode")
+        self.restore_best_weights: bool = flag(restore_best_weights, "restore_best_weights")
         self._reset()
 
     def _reset(self) -> None:
@@ -276,17 +276,21 @@ class Checkpoint(Callback):
         monitor: str | None = None,
         mode: str = "auto",
     ) -> None:
-        self.path = fspath(path)
-        self.every_epochs = None if every_epochs is None else integer(every_epochs, "every_epochs", at_least=1)
-        self.every_steps = None if every_steps is None else integer(every_steps, "every_steps", at_least=1)
+        self.path: str = fspath(path)
+        self.every_epochs: int | None = (
+            None if every_epochs is None else integer(every_epochs, "every_epochs", at_least=1)
+        )
+        self.every_steps: int | None = None if every_steps is None else integer(every_steps, "every_steps", at_least=1)
         if monitor is not None and not isinstance(monitor, str):
             raise TypeError(f"monitor must be a name such as 'val_loss', got {monitor!r}")
         if monitor is not None and every_steps is not None:
             raise ValueError("give monitor or every_steps, not both: the figures are those of whole epochs")
-        self.monitor, self.mode = monitor, choose(mode, ("auto", "min", "max"), "mode")
+        self.monitor: str | None = monitor
+        self.mode: str = choose(mode, ("auto", "min", "max"), "mode")
         self.best: float | None = None
         if self.every_steps is not None:
-            self.on_batch_end = self._on_batch_end  # type: ignore[method-assign]
+            # Of this object alone: a class that overrides it makes every step come back to Python.
+            vars(self)["on_batch_end"] = self._on_batch_end
 
     def on_train_begin(self) -> None:
         self.best = None

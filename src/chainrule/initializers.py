@@ -50,6 +50,9 @@ class Random:
         return out.reshape(shape)
 
 
+Initialize = Callable[[Shape, Random], Array]
+
+
 class Initializer(Described):
     """Base of chainrule's own initializers."""
 
@@ -77,7 +80,7 @@ class Constant(Initializer):
     _settings: ClassVar = ("value",)
 
     def __init__(self, value: float) -> None:
-        self.value = number(value, "value")
+        self.value: float = number(value, "value")
 
     def __call__(self, shape: Shape, random: Random) -> Array:
         return np.full(shape, self.value)
@@ -95,7 +98,7 @@ class Uniform(Initializer):
     _settings: ClassVar = ("scale",)
 
     def __init__(self, scale: float = 0.05) -> None:
-        self.scale = number(scale, "scale", at_least=0.0)
+        self.scale: float = number(scale, "scale", at_least=0.0)
 
     def __call__(self, shape: Shape, random: Random) -> Array:
         return random.uniform(shape, -self.scale, self.scale)
@@ -113,7 +116,7 @@ class Normal(Initializer):
     _settings: ClassVar = ("scale",)
 
     def __init__(self, scale: float = 0.05) -> None:
-        self.scale = number(scale, "scale", at_least=0.0)
+        self.scale: float = number(scale, "scale", at_least=0.0)
 
     def __call__(self, shape: Shape, random: Random) -> Array:
         return random.normal(shape, 0.0, self.scale)
@@ -188,7 +191,7 @@ class Orthogonal(Initializer):
     _settings: ClassVar = ("gain",)
 
     def __init__(self, gain: float = 1.0) -> None:
-        self.gain = number(gain, "gain")
+        self.gain: float = number(gain, "gain")
 
     def __call__(self, shape: Shape, random: Random) -> Array:
         if len(shape) != 2:
@@ -220,7 +223,7 @@ class Given(Initializer):
     _settings: ClassVar = ("values",)
 
     def __init__(self, values: npt.ArrayLike) -> None:
-        self.values = np.array(values, dtype=np.float64)
+        self.values: npt.NDArray[np.float64] = np.array(values, dtype=np.float64)
 
     @property
     def setting(self) -> Any:
@@ -256,7 +259,7 @@ NAMES: tuple[str, ...] = tuple(_BY_NAME)
 """The names that layers take."""
 
 
-def resolve(initializer: Any, what: str) -> Callable[[Shape, Random], Array]:
+def resolve(initializer: Any, what: str) -> Initialize:
     """Turn a name, a number, an array or a function into an initializer.
 
     Raises

@@ -75,7 +75,10 @@ class Dense(NativeLayer):
         "units", "activation", "use_bias", "weight_initializer", "bias_initializer", "l1", "l2",
     )  # fmt: skip
     _parameter_names = ("weight", "bias")
-    weight, bias, weight_gradient, bias_gradient = View(), View(), View(), View()
+    weight: View = View()
+    bias: View = View()
+    weight_gradient: View = View()
+    bias_gradient: View = View()
 
     def __init__(
         self,
@@ -88,13 +91,15 @@ class Dense(NativeLayer):
         l1: float = 0.0,
         l2: float = 0.0,
     ) -> None:
-        self.units = integer(units, "units", at_least=1)
-        self.activation = activations.resolve(activation)
-        self.use_bias = flag(use_bias, "use_bias")
-        self.weight_initializer = initializers.resolve(weight_initializer, "weight_initializer")
-        self.bias_initializer = initializers.resolve(bias_initializer, "bias_initializer")
-        self.l1 = number(l1, "l1", at_least=0.0)
-        self.l2 = number(l2, "l2", at_least=0.0)
+        self.units: int = integer(units, "units", at_least=1)
+        self.activation: activations.Resolved = activations.resolve(activation)
+        self.use_bias: bool = flag(use_bias, "use_bias")
+        self.weight_initializer: initializers.Initialize = initializers.resolve(
+            weight_initializer, "weight_initializer"
+        )
+        self.bias_initializer: initializers.Initialize = initializers.resolve(bias_initializer, "bias_initializer")
+        self.l1: float = number(l1, "l1", at_least=0.0)
+        self.l2: float = number(l2, "l2", at_least=0.0)
 
     def core_spec(self) -> _core.LayerSpec:
         return _core.LayerSpec(
@@ -153,7 +158,7 @@ class Activation(NativeLayer):
     _settings: ClassVar = ("name", "alpha")
 
     def __init__(self, name: str, alpha: float | None = None) -> None:
-        self.activation = activations.resolve(name, alpha)
+        self.activation: activations.Resolved = activations.resolve(name, alpha)
 
     @property
     def name(self) -> str:
@@ -200,7 +205,7 @@ class Dropout(NativeLayer):
     _settings: ClassVar = ("rate",)
 
     def __init__(self, rate: float) -> None:
-        self.rate = number(rate, "rate", at_least=0.0, below=1.0)
+        self.rate: float = number(rate, "rate", at_least=0.0, below=1.0)
 
     def core_spec(self) -> _core.LayerSpec:
         return _core.LayerSpec(kind=_core.LAYERS[self._kind], rate=self.rate)
@@ -242,10 +247,13 @@ class LayerNorm(NativeLayer):
     _kind = "layer_norm"
     _settings: ClassVar = ("epsilon",)
     _parameter_names = ("gamma", "beta")
-    gamma, beta, gamma_gradient, beta_gradient = View(), View(), View(), View()
+    gamma: View = View()
+    beta: View = View()
+    gamma_gradient: View = View()
+    beta_gradient: View = View()
 
     def __init__(self, epsilon: float = 1e-5) -> None:
-        self.epsilon = number(epsilon, "epsilon", above=0.0)
+        self.epsilon: float = number(epsilon, "epsilon", above=0.0)
 
     def core_spec(self) -> _core.LayerSpec:
         return _core.LayerSpec(kind=_core.LAYERS[self._kind], epsilon=self.epsilon)
@@ -293,12 +301,16 @@ class BatchNorm(NativeLayer):
     _settings: ClassVar = ("epsilon", "momentum")
     _parameter_names = ("gamma", "beta")
     _running_names = ("running_mean", "running_variance")
-    gamma, beta, gamma_gradient, beta_gradient = View(), View(), View(), View()
-    running_mean, running_variance = View(), View()
+    gamma: View = View()
+    beta: View = View()
+    gamma_gradient: View = View()
+    beta_gradient: View = View()
+    running_mean: View = View()
+    running_variance: View = View()
 
     def __init__(self, epsilon: float = 1e-5, momentum: float = 0.9) -> None:
-        self.epsilon = number(epsilon, "epsilon", above=0.0)
-        self.momentum = number(momentum, "momentum", at_least=0.0, at_most=1.0)
+        self.epsilon: float = number(epsilon, "epsilon", above=0.0)
+        self.momentum: float = number(momentum, "momentum", at_least=0.0, at_most=1.0)
 
     def core_spec(self) -> _core.LayerSpec:
         return _core.LayerSpec(kind=_core.LAYERS[self._kind], epsilon=self.epsilon, momentum=self.momentum)

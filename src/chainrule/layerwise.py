@@ -29,8 +29,10 @@ class LayerByLayer:
     """
 
     def __init__(self, layers: list[Layer], n_in: int, dtype: np.dtype[Any], seed: int) -> None:
-        self.layers, self.n_in, self.dtype = layers, n_in, dtype
-        self.counters = np.zeros(2, np.uint64)  # steps taken, training forwards made
+        self.layers: list[Layer] = layers
+        self.n_in: int = n_in
+        self.dtype: np.dtype[Any] = dtype
+        self.counters: npt.NDArray[np.uint64] = np.zeros(2, np.uint64)  # steps taken, training forwards made
         self._training = [isinstance(layer, NativeLayer) or accepts(layer.forward, "training") for layer in layers]
         self._widths = [n_in]
         n_parameters = 0
@@ -42,7 +44,7 @@ class LayerByLayer:
                 n_out = integer(layer.build(self._widths[-1]), f"what build of {self._name(index)} returns", at_least=1)
             self._widths.append(n_out)
             n_parameters += len(layer.parameters)
-        self.n_out = self._widths[-1]
+        self.n_out: int = self._widths[-1]
         self._penalties = {
             index: _core.Network(layer.n_in, [layer.core_spec()], layer._flat, layer._flat_gradient, None, 0)
             for index, layer in enumerate(layers)
@@ -50,8 +52,8 @@ class LayerByLayer:
         }
         arrays = [array for _, array in self.parameters()]
         # A user's float64 arrays in a float32 model are updated in float64.
-        self.update_dtype = np.result_type(dtype, *arrays)
-        self.n_parameters = sum(array.size for array in arrays)
+        self.update_dtype: np.dtype[Any] = np.result_type(dtype, *arrays)
+        self.n_parameters: int = sum(array.size for array in arrays)
         self._optimizer: _core.OptimizerSpec | None = None
         self._states: list[Array | None] = [None, None]
 

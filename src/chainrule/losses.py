@@ -116,7 +116,7 @@ class Huber(Loss):
     _settings: ClassVar = ("delta",)
 
     def __init__(self, delta: float = 1.0) -> None:
-        self.delta = number(delta, "delta", above=0.0)
+        self.delta: float = number(delta, "delta", above=0.0)
 
 
 class LogCosh(Loss):
@@ -138,7 +138,7 @@ class Quantile(Loss):
     _settings: ClassVar = ("q",)
 
     def __init__(self, q: float = 0.5) -> None:
-        self.q = number(q, "q", above=0.0, below=1.0)
+        self.q: float = number(q, "q", above=0.0, below=1.0)
 
 
 class Poisson(Loss):
@@ -160,7 +160,7 @@ class CrossEntropy(Loss):
     _settings: ClassVar = ("label_smoothing",)
 
     def __init__(self, label_smoothing: float = 0.0) -> None:
-        self.label_smoothing = number(label_smoothing, "label_smoothing", at_least=0.0, below=1.0)
+        self.label_smoothing: float = number(label_smoothing, "label_smoothing", at_least=0.0, below=1.0)
 
 
 class SoftmaxCrossEntropy(Loss):
@@ -176,7 +176,7 @@ class SoftmaxCrossEntropy(Loss):
     _settings: ClassVar = ("label_smoothing",)
 
     def __init__(self, label_smoothing: float = 0.0) -> None:
-        self.label_smoothing = number(label_smoothing, "label_smoothing", at_least=0.0, below=1.0)
+        self.label_smoothing: float = number(label_smoothing, "label_smoothing", at_least=0.0, below=1.0)
 
 
 class SigmoidCrossEntropy(Loss):
@@ -194,8 +194,8 @@ class SigmoidCrossEntropy(Loss):
     _settings: ClassVar = ("label_smoothing", "pos_weight")
 
     def __init__(self, label_smoothing: float = 0.0, pos_weight: float = 1.0) -> None:
-        self.label_smoothing = number(label_smoothing, "label_smoothing", at_least=0.0, below=1.0)
-        self.pos_weight = number(pos_weight, "pos_weight", above=0.0)
+        self.label_smoothing: float = number(label_smoothing, "label_smoothing", at_least=0.0, below=1.0)
+        self.pos_weight: float = number(pos_weight, "pos_weight", above=0.0)
 
 
 class Hinge(Loss):
@@ -215,8 +215,8 @@ class UserLoss:
 
     def __init__(self, function: Callable[..., Any]) -> None:
         self.function = function
-        self.name = getattr(function, "__name__", type(function).__name__)
-        self.takes_weight = accepts(function, "sample_weight")
+        self.name: str = getattr(function, "__name__", type(function).__name__)
+        self.takes_weight: bool = accepts(function, "sample_weight")
 
     def __call__(self, prediction: Array, target: Array, sample_weight: Array | None = None) -> tuple[float, Array]:
         if sample_weight is None:

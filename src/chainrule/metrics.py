@@ -181,10 +181,10 @@ class Metric:
         self.setting = setting
         self.options: dict[str, Any] = {}
         if callable(setting):
-            self.function = setting
+            self.function: Callable[..., Any] = setting
             inner = getattr(setting, "func", setting)  # functools.partial has no name of its own
             self.name = getattr(inner, "__name__", type(inner).__name__)
-            self.takes_weight = accepts(setting, "sample_weight")
+            self.takes_weight: bool = accepts(setting, "sample_weight")
             return
         if isinstance(setting, (tuple, list)) and len(setting) == 2 and isinstance(setting[1], dict):
             setting, self.options = setting[0], dict(setting[1])

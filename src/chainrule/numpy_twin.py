@@ -108,7 +108,13 @@ class Tanh(Identity):
         np.multiply(delta, scratch, out=delta)
 
 
-ACTIVATIONS = {"identity": Identity, "relu": ReLU, "leaky_relu": LeakyReLU, "sigmoid": Sigmoid, "tanh": Tanh}
+ACTIVATIONS: dict[str, type[Identity]] = {
+    "identity": Identity,
+    "relu": ReLU,
+    "leaky_relu": LeakyReLU,
+    "sigmoid": Sigmoid,
+    "tanh": Tanh,
+}
 
 
 class _Buffers:
@@ -148,6 +154,22 @@ class NumpyTwin:
         Added to every gradient as weight_decay * w; adamw subtracts learning_rate * weight_decay * w instead.
     """
 
+    optimizer: str
+    learning_rate: float
+    momentum: float
+    nesterov: bool
+    weight_decay: float
+    l2: float
+    beta_1: float
+    beta_2: float
+    epsilon: float
+    rho: float
+    weights: list[Array]
+    biases: list[Array]
+    weight_gradients: list[Array]
+    bias_gradients: list[Array]
+    weight_work: list[Array]
+
     def __init__(
         self,
         weights: Sequence[npt.ArrayLike],
@@ -183,25 +205,25 @@ class NumpyTwin:
         }
         if optimizer not in updates:
             raise ValueError(f"optimizer must be one of {', '.join(updates)}, got {optimizer!r}")
-        self.dtype = arrays[0].dtype
-        self.widths = [arrays[0].shape[0]] + [array.shape[1] for array in arrays[::2]]
-        self.activations = [ACTIVATIONS[name](alpha) for name in activations]
+        self.dtype: np.dtype[Any] = arrays[0].dtype
+        self.widths: list[int] = [arrays[0].shape[0]] + [array.shape[1] for array in arrays[::2]]
+        self.activations: list[Identity] = [ACTIVATIONS[name](alpha) for name in activations]
         self.loss, self.optimizer, self.learning_rate = loss, optimizer, learning_rate
         self.momentum, self.nesterov, self.weight_decay, self.l2 = momentum, nesterov, weight_decay, l2
         self.beta_1, self.beta_2, self.epsilon, self.rho = beta_1, beta_2, epsilon, rho
 
         # One flat array for the parameters, one for the gradients, two for the optimizer, one to work in;
         # W_l and b_l are views into the first, dW_l and db_l into the second.
-        self.parameters = np.concatenate([array.ravel() for array in arrays]).astype(self.dtype)
-        self.gradients = np.zeros_like(self.parameters)
-        self.first_moment = np.zeros_like(self.parameters)  # velocity of SGD, m of Adam
-        self.second_moment = np.zeros_like(self.parameters)  # v of Adam and RMSprop, the sum of Adagrad
-        self.work = np.empty_like(self.parameters)
+        self.parameters: Array = np.concatenate([array.ravel() for array in arrays]).astype(self.dtype)
+        self.gradients: Array = np.zeros_like(self.parameters)
+        self.first_moment: Array = np.zeros_like(self.parameters)  # velocity of SGD, m of Adam
+        self.second_moment: Array = np.zeros_like(self.parameters)  # v of Adam and RMSprop, the sum of Adagrad
+        self.work: Array = np.empty_like(self.parameters)
         shapes = [array.shape for array in arrays]
         self.weights, self.biases = _views(self.parameters, shapes)
         self.weight_gradients, self.bias_gradients = _views(self.gradients, shapes)
         self.weight_work, _ = _views(self.work, shapes)
-        self.steps = 0
+        self.steps: int = 0
         self._update = updates[optimizer]
         self._of_size: dict[int, _Buffers] = {}
 

@@ -30,9 +30,9 @@ class Optimizer(Described):
         clip_value: float | None,
     ) -> None:
         self._listeners: weakref.WeakSet[Any] = weakref.WeakSet()
-        self.weight_decay = number(weight_decay, "weight_decay", at_least=0.0)
-        self.clip_norm = None if clip_norm is None else number(clip_norm, "clip_norm", above=0.0)
-        self.clip_value = None if clip_value is None else number(clip_value, "clip_value", above=0.0)
+        self.weight_decay: float = number(weight_decay, "weight_decay", at_least=0.0)
+        self.clip_norm: float | None = None if clip_norm is None else number(clip_norm, "clip_norm", above=0.0)
+        self.clip_value: float | None = None if clip_value is None else number(clip_value, "clip_value", above=0.0)
         self.learning_rate = learning_rate
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -51,7 +51,7 @@ class Optimizer(Described):
 
     @learning_rate.setter
     def learning_rate(self, learning_rate: LearningRate) -> None:
-        self.schedule = schedules.resolve(learning_rate)
+        self.schedule: schedules.Schedule = schedules.resolve(learning_rate)
         for listener in list(self._listeners):
             listener._learning_rate_changed()
 
@@ -95,8 +95,8 @@ class SGD(Optimizer):
         clip_value: float | None = None,
     ) -> None:
         super().__init__(learning_rate, weight_decay, clip_norm, clip_value)
-        self.momentum = number(momentum, "momentum", at_least=0.0, below=1.0)
-        self.nesterov = flag(nesterov, "nesterov")
+        self.momentum: float = number(momentum, "momentum", at_least=0.0, below=1.0)
+        self.nesterov: bool = flag(nesterov, "nesterov")
         if self.nesterov and self.momentum == 0.0:
             raise ValueError("nesterov=True needs a momentum > 0, got momentum=0")
 
@@ -136,9 +136,9 @@ class Adam(Optimizer):
         clip_value: float | None = None,
     ) -> None:
         super().__init__(learning_rate, weight_decay, clip_norm, clip_value)
-        self.beta_1 = number(beta_1, "beta_1", at_least=0.0, below=1.0)
-        self.beta_2 = number(beta_2, "beta_2", at_least=0.0, below=1.0)
-        self.epsilon = number(epsilon, "epsilon", above=0.0)
+        self.beta_1: float = number(beta_1, "beta_1", at_least=0.0, below=1.0)
+        self.beta_2: float = number(beta_2, "beta_2", at_least=0.0, below=1.0)
+        self.epsilon: float = number(epsilon, "epsilon", above=0.0)
 
 
 class AdamW(Adam):
@@ -203,8 +203,8 @@ class RMSprop(Optimizer):
         clip_value: float | None = None,
     ) -> None:
         super().__init__(learning_rate, weight_decay, clip_norm, clip_value)
-        self.rho = number(rho, "rho", at_least=0.0, below=1.0)
-        self.epsilon = number(epsilon, "epsilon", above=0.0)
+        self.rho: float = number(rho, "rho", at_least=0.0, below=1.0)
+        self.epsilon: float = number(epsilon, "epsilon", above=0.0)
 
 
 class Adagrad(Optimizer):
@@ -233,7 +233,7 @@ class Adagrad(Optimizer):
         clip_value: float | None = None,
     ) -> None:
         super().__init__(learning_rate, weight_decay, clip_norm, clip_value)
-        self.epsilon = number(epsilon, "epsilon", above=0.0)
+        self.epsilon: float = number(epsilon, "epsilon", above=0.0)
 
 
 _KINDS = (SGD, Adam, AdamW, RMSprop, Adagrad)

@@ -60,7 +60,7 @@ class Constant(Schedule):
     constant = True
 
     def __init__(self, learning_rate: float) -> None:
-        self.learning_rate = number(learning_rate, "learning_rate", at_least=0.0)
+        self.learning_rate: float = number(learning_rate, "learning_rate", at_least=0.0)
 
     def values(self, first_step: int, n: int) -> Rates:
         return np.full(n, self.learning_rate)
@@ -82,9 +82,9 @@ class Step(Schedule):
     _settings: ClassVar = ("initial", "every", "factor")
 
     def __init__(self, initial: float, every: int, factor: float = 0.5) -> None:
-        self.initial = number(initial, "initial", at_least=0.0)
-        self.every = integer(every, "every", at_least=1)
-        self.factor = number(factor, "factor", above=0.0, at_most=1.0)
+        self.initial: float = number(initial, "initial", at_least=0.0)
+        self.every: int = integer(every, "every", at_least=1)
+        self.factor: float = number(factor, "factor", above=0.0, at_most=1.0)
 
     def values(self, first_step: int, n: int) -> Rates:
         return self.initial * _power(self.factor, _steps(first_step, n) // self.every)
@@ -106,9 +106,9 @@ class Exponential(Schedule):
     _settings: ClassVar = ("initial", "every", "factor")
 
     def __init__(self, initial: float, every: int, factor: float) -> None:
-        self.initial = number(initial, "initial", at_least=0.0)
-        self.every = integer(every, "every", at_least=1)
-        self.factor = number(factor, "factor", above=0.0, at_most=1.0)
+        self.initial: float = number(initial, "initial", at_least=0.0)
+        self.every: int = integer(every, "every", at_least=1)
+        self.factor: float = number(factor, "factor", above=0.0, at_most=1.0)
 
     def values(self, first_step: int, n: int) -> Rates:
         steps = _steps(first_step, n)
@@ -139,10 +139,10 @@ class Cosine(Schedule):
     _settings: ClassVar = ("initial", "total_steps", "warmup_steps", "minimum")
 
     def __init__(self, initial: float, total_steps: int, warmup_steps: int = 0, minimum: float = 0.0) -> None:
-        self.initial = number(initial, "initial", at_least=0.0)
-        self.total_steps = integer(total_steps, "total_steps", at_least=1)
-        self.warmup_steps = integer(warmup_steps, "warmup_steps", at_least=0, at_most=self.total_steps - 1)
-        self.minimum = number(minimum, "minimum", at_least=0.0, at_most=self.initial)
+        self.initial: float = number(initial, "initial", at_least=0.0)
+        self.total_steps: int = integer(total_steps, "total_steps", at_least=1)
+        self.warmup_steps: int = integer(warmup_steps, "warmup_steps", at_least=0, at_most=self.total_steps - 1)
+        self.minimum: float = number(minimum, "minimum", at_least=0.0, at_most=self.initial)
 
     def values(self, first_step: int, n: int) -> Rates:
         steps = _steps(first_step, n)
@@ -182,11 +182,11 @@ class OneCycle(Schedule):
         initial_divisor: float = 25.0,
         final_divisor: float = 1e4,
     ) -> None:
-        self.maximum = number(maximum, "maximum", at_least=0.0)
-        self.total_steps = integer(total_steps, "total_steps", at_least=2)
-        self.rise = number(rise, "rise", above=0.0, below=1.0)
-        self.initial_divisor = number(initial_divisor, "initial_divisor", at_least=1.0)
-        self.final_divisor = number(final_divisor, "final_divisor", at_least=1.0)
+        self.maximum: float = number(maximum, "maximum", at_least=0.0)
+        self.total_steps: int = integer(total_steps, "total_steps", at_least=2)
+        self.rise: float = number(rise, "rise", above=0.0, below=1.0)
+        self.initial_divisor: float = number(initial_divisor, "initial_divisor", at_least=1.0)
+        self.final_divisor: float = number(final_divisor, "final_divisor", at_least=1.0)
 
     def values(self, first_step: int, n: int) -> Rates:
         steps = _steps(first_step, n)
@@ -238,14 +238,14 @@ class ReduceOnPlateau(Schedule):
         minimum: float = 0.0,
         mode: str = "auto",
     ) -> None:
-        self.initial = number(initial, "initial", at_least=0.0)
+        self.initial: float = number(initial, "initial", at_least=0.0)
         self.monitor = monitor
-        self.factor = number(factor, "factor", above=0.0, below=1.0)
-        self.patience = integer(patience, "patience", at_least=0)
-        self.min_delta = number(min_delta, "min_delta", at_least=0.0)
-        self.cooldown = integer(cooldown, "cooldown", at_least=0)
-        self.minimum = number(minimum, "minimum", at_least=0.0)
-        self.mode = choose(mode, ("auto", "min", "max"), "mode")
+        self.factor: float = number(factor, "factor", above=0.0, below=1.0)
+        self.patience: int = integer(patience, "patience", at_least=0)
+        self.min_delta: float = number(min_delta, "min_delta", at_least=0.0)
+        self.cooldown: int = integer(cooldown, "cooldown", at_least=0)
+        self.minimum: float = number(minimum, "minimum", at_least=0.0)
+        self.mode: str = choose(mode, ("auto", "min", "max"), "mode")
         self._rate, self._waited, self._resting = self.initial, 0, 0
         self._best: float | None = None
 

@@ -38,9 +38,9 @@ class Rows:
             raise ValueError(f"{names[0]} must have at least one row, got shape {x.shape}")
         self._model, self._prefix = model, prefix
         self.x = x
-        self.y = np.asarray(y)
-        self.target = _data.target(model.loss, self.y, len(x), model.n_out, model.dtype, names[1])
-        self.weight = _data.sample_weight(sample_weight, len(x), model.dtype, names[2])
+        self.y: Array = np.asarray(y)
+        self.target: Array = _data.target(model.loss, self.y, len(x), model.n_out, model.dtype, names[1])
+        self.weight: Array | None = _data.sample_weight(sample_weight, len(x), model.dtype, names[2])
         if self.weight is not None and isinstance(model.loss, UserLoss):
             model.loss.check_weight()
 
