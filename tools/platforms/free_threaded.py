@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from .suites import TEST_PACKAGES, facts, pytest, selftest
+from .suites import TEST_PACKAGES, python_tests
 from .table import Failure, Skip, Table
 from .wheels import CrossTarget, build, examine, repair, unpack, zig_version
 from .workshop import Workshop
@@ -43,10 +43,7 @@ def check(shop: Workshop, table: Table, *, quick: bool) -> None:
                 raise Failure("importing chainrule turns the GIL on")
             row.result = shop.run([python, Path(__file__).with_name("thread_stress.py")], log=log).strip()
         with table.row(platform, built=zig_version(shop), tested="full suite, golden hashes") as row:
-            seen = facts(shop, python, log=log)
-            row.by = f"CPython {seen['python']}t, NumPy {seen['numpy']}"
-            tree = shop.sources(f"{log}-tests")
-            row.result = f"isa {seen['isa']}; {selftest(shop, python, log=log)}; {pytest(shop, python, tree, log=log)}"
+            python_tests(shop, row, python, f"{log}-tests", log=log, by="CPython {python}t, NumPy {numpy}")
 
 
 def build_python(shop: Workshop, version: str, suite: str, log: str) -> Path:

@@ -1,8 +1,8 @@
-"""Linux on aarch64: a manylinux2014 wheel, the whole suite in an emulated arm64 Python (the NEON path)."""
+"""Linux on aarch64: a manylinux2014 wheel, golden hashes and kernels in an emulated arm64 Python (the NEON path)."""
 
-from .suites import TEST_PACKAGES, facts, pytest, selftest
-from .table import Failure, Table
-from .wheels import CrossTarget, build, examine, repair, unpack, zig_version
+from .suites import KERNELS, TEST_PACKAGES, python_tests
+from .table import Table
+from .wheels import CrossTarget, linux_wheel, unpack, zig_version
 from .workshop import Workshop
 
 PLATFORM = "Linux aarch64 glibc 2.17"
@@ -12,15 +12,11 @@ PYTHON = "3.11"  # of bookworm
 
 def check(shop: Workshop, table: Table, *, quick: bool) -> None:
     log = TARGET.name
-    zig = zig_version(shop)
-    wheel = None
-    with table.row(PLATFORM, built=zig, tested="auditwheel, abi3audit, size") as row:
-        wheel = repair(shop, build(shop, TARGET), log, "manylinux2014_aarch64")
-        row.result = examine(shop, wheel, log)
+    wheel = linux_wheel(shop, table, PLATFORM, TARGET, "manylinux2014_aarch64")
     if wheel is None:
         return
-    tested = "golden hashes" if quick else "full suite, golden hashes"
-    with table.row(PLATFORM, built=zig, tested=tested, by=f"qemu, CPython {PYTHON}") as row:
+    tested = "golden hashes" if quick else f"{KERNELS}, golden hashes"
+    with table.row(PLATFORM, built=zig_version(shop), tested=tested, by=f"qemu, CPython {PYTHON}") as row:
         shop.need({"qemu-aarch64-static": "qemu-user-static"})
         root = shop.debian_root("arm64-root", "bookworm", "arm64", "python3", "libc6", "libgcc-s1", "libstdc++6")
         site = shop.foreign_site("arm64-site", "manylinux_2_28_aarch64", PYTHON, "numpy", *TEST_PACKAGES)
@@ -31,10 +27,6 @@ def check(shop: Workshop, table: Table, *, quick: bool) -> None:
             f'exec qemu-aarch64-static -L {root} -0 "$0" -E PYTHONHOME={root}/usr -E PYTHONPATH={site}:{module} '
             f'{root}/usr/bin/python{PYTHON} "$@"',
         )
-        seen = facts(shop, python, log=log)
-        if (seen["machine"], seen["isa"]) != ("aarch64", "neon"):
-            raise Failure(f"ran on {seen['machine']} with {seen['isa']}")
-        row.by = f"qemu, CPython {seen['python']}, NumPy {seen['numpy']}"
-        row.result = f"isa neon; {selftest(shop, python, log=log)}"
-        if not quick:
-            row.result += f"; {pytest(shop, python, shop.sources('arm64-tests'), log=log)}"
+        by = "qemu, CPython {python}, NumPy {numpy}"
+        part = None if quick else KERNELS
+        python_tests(shop, row, python, "arm64-tests", log=log, by=by, part=part, isa="neon")

@@ -3,9 +3,9 @@
 import shutil
 from pathlib import Path
 
-from .suites import TEST_PACKAGES, facts, pytest, selftest
+from .suites import TEST_PACKAGES, python_tests
 from .table import Row, Skip, Table
-from .wheels import CrossTarget, build, examine, repair, unpack, zig_version
+from .wheels import CrossTarget, linux_wheel, unpack, zig_version
 from .workshop import Workshop
 
 PLATFORM = "Linux x86_64 glibc 2.17"
@@ -16,15 +16,10 @@ FROM_DEBIAN = ["3.14", "3.15"]  # in sid; the last is the newest there is
 
 
 def check(shop: Workshop, table: Table, *, quick: bool) -> None:
-    log = TARGET.name
     zig = zig_version(shop)
-    wheel = None
-    with table.row(PLATFORM, built=zig, tested="auditwheel, abi3audit, size") as row:
-        wheel = repair(shop, build(shop, TARGET), log, "manylinux2014_x86_64")
-        row.result = examine(shop, wheel, log)
+    wheel = linux_wheel(shop, table, PLATFORM, TARGET, "manylinux2014_x86_64")
     if wheel is None:
         return
-    tree = shop.sources("linux-x86_64-tests")
     runs = [(version, numpy) for version in INSTALLED for numpy in ("numpy", OLDEST_NUMPY if version == "3.11" else "")]
     for version, numpy in runs:
         if numpy:
@@ -33,19 +28,18 @@ def check(shop: Workshop, table: Table, *, quick: bool) -> None:
                 if quick and (version, numpy) != ("3.11", OLDEST_NUMPY):
                     raise Skip("not in the quick part")
                 python = installed_python(shop, version, numpy, wheel)
-                test(shop, row, python, tree, f"linux-x86_64-{version}")
+                test(shop, row, python, version)
     for version in FROM_DEBIAN:
         with table.row(PLATFORM, built=zig, tested="full suite, golden hashes", by=f"CPython {version}") as row:
             if quick:
                 raise Skip("not in the quick part")
             python = debian_python(shop, version, unpack(shop, wheel, f"linux-x86_64-{version}-wheel"))
-            test(shop, row, python, tree, f"linux-x86_64-{version}")
+            test(shop, row, python, version)
 
 
-def test(shop: Workshop, row: Row, python: Path, tree: Path, log: str) -> None:
-    seen = facts(shop, python, log=log)
-    row.by = f"CPython {seen['python']}, NumPy {seen['numpy']}"
-    row.result = f"isa {seen['isa']}; {selftest(shop, python, log=log)}; {pytest(shop, python, tree, log=log)}"
+def test(shop: Workshop, row: Row, python: Path, version: str) -> None:
+    log = f"linux-x86_64-{version}"
+    python_tests(shop, row, python, "linux-x86_64-tests", log=log, by="CPython {python}, NumPy {numpy}")
 
 
 def installed_python(shop: Workshop, version: str, numpy: str, wheel: Path) -> Path:

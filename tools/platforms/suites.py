@@ -2,13 +2,16 @@
 
 import os
 import re
-from collections.abc import Mapping
 from pathlib import Path
 
-from .table import Failure
+from .table import Failure, Row
 from .workshop import Workshop
 
 TEST_PACKAGES = ["pytest>=8", "hypothesis>=6.100"]
+
+# An emulated Python takes ten times as long, so it runs these: kernels on every instruction set, bytes of files.
+FULL, KERNELS = "full suite", "kernels and files of the suite"
+_KERNEL_TESTS = ["activations", "dropout_random", "file_bytes", "losses", "norms", "optimizers", "products", "vmath"]
 
 
 def pytest(
@@ -17,33 +20,48 @@ def pytest(
     tree: Path,
     *,
     log: str,
-    env: Mapping[str, str] | None = None,
-    extra: tuple[str, ...] = (),
+    part: str = FULL,
 ) -> str:
     """Run the Python tests of the tree; the counts."""
-    command: list[str | Path] = [python, "-m", "pytest", "-q", "-p", "no:cacheprovider", *extra, "tests"]
-    output = shop.run(command, log=log, cwd=tree, env=env)
+    files = ["tests"] if part == FULL else [f"tests/test_{name}.py" for name in _KERNEL_TESTS]
+    output = shop.run([python, "-m", "pytest", "-q", "-p", "no:cacheprovider", *files], log=log, cwd=tree)
     match = re.search(r"^(\d+ passed.*) in [\d.]+s", output, re.MULTILINE)
     if match is None or " failed" in match.group(1):
         raise Failure(f"pytest gave no result (see logs/{log}.log)")
     return match.group(1)
 
 
-def selftest(shop: Workshop, python: Path, *, log: str, env: Mapping[str, str] | None = None) -> str:
+def selftest(shop: Workshop, python: Path, *, log: str) -> str:
     """The golden hashes; the last line of `chainrule selftest`."""
-    output = shop.run([python, "-m", "chainrule", "selftest"], log=log, env=env)
+    output = shop.run([python, "-m", "chainrule", "selftest"], log=log)
     return output.strip().splitlines()[-1]
 
 
-def facts(shop: Workshop, python: Path, *, log: str, env: Mapping[str, str] | None = None) -> dict[str, str]:
+def facts(shop: Workshop, python: Path, *, log: str) -> dict[str, str]:
     """Versions and the instruction set, as the interpreter itself sees them."""
     code = (
         "import platform, numpy, chainrule; from chainrule import _core; "
         "print('facts', platform.python_version(), numpy.__version__, platform.machine(), _core.isa())"
     )
-    output = shop.run([python, "-c", code], log=log, env=env)
+    output = shop.run([python, "-c", code], log=log)
     [line] = [line for line in output.splitlines() if line.startswith("facts ")]
     return dict(zip(["python", "numpy", "machine", "isa"], line.split()[1:], strict=True))
+
+
+def python_tests(
+    shop: Workshop, row: Row, python: Path, name: str, *, log: str, by: str, part: str | None = FULL, isa: str = ""
+) -> None:
+    """Fill a row with the golden hashes and a part of the suite (None: none of it), run by `python`.
+
+    `by` says by what, with {python} and {numpy} for the versions found; `isa` must have been chosen, if given.
+    """
+    seen = facts(shop, python, log=log)
+    row.by = by.format(**seen)
+    if isa and seen["isa"] != isa:
+        raise Failure(f"ran with {seen['isa']} on {seen['machine']}, not {isa}")
+    row.result = f"isa {seen['isa']}; {selftest(shop, python, log=log)}"
+    if part is not None:
+        row.result += f"; {pytest(shop, python, shop.sources(name), log=log, part=part)}"
 
 
 def c_tests(

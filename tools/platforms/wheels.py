@@ -6,7 +6,7 @@ import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from .table import Failure
+from .table import Failure, Table
 from .workshop import Workshop, describe
 
 LARGEST_WHEEL, LARGEST_UNPACKED = 1_000_000, 2_000_000  # bytes
@@ -98,6 +98,15 @@ def repair(shop: Workshop, wheel: Path, log: str, expected: str) -> Path:
     if bundled:
         raise Failure(f"auditwheel bundled {bundled}")
     return repaired
+
+
+def linux_wheel(shop: Workshop, table: Table, platform: str, target: CrossTarget, expected: str) -> Path | None:
+    """The row that builds and checks a wheel for glibc; the wheel, or None if there is none to test."""
+    wheel = None
+    with table.row(platform, built=zig_version(shop), tested="auditwheel, abi3audit, size") as row:
+        wheel = repair(shop, build(shop, target), target.name, expected)
+        row.result = examine(shop, wheel, target.name)
+    return wheel
 
 
 def examine(shop: Workshop, wheel: Path, log: str, *, abi3: bool = True) -> str:

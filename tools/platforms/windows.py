@@ -3,7 +3,7 @@
 import shutil
 from pathlib import Path
 
-from .suites import c_tests, facts, pytest, selftest
+from .suites import c_tests, python_tests
 from .table import Failure, Skip, Table
 from .wheels import CrossTarget, build, examine, foreign_numpy, pack, unpack, zig_cc, zig_version
 from .windows_python import NUMPY, make_python
@@ -44,10 +44,8 @@ def check(shop: Workshop, table: Table, *, quick: bool) -> None:
         path = ";".join(f"Z:{folder}".replace("/", "\\") for folder in (stand_in.site, module))
         text = f"PYTHONPATH='{path}' exec {wine(shop)} {stand_in.interpreter} \"$@\""
         python = shop.script("python-windows", text)
-        seen = facts(shop, python, log=log)
-        row.by = f"wine, CPython {seen['python']}, NumPy {seen['numpy']}"
-        row.result = f"isa {seen['isa']}; {selftest(shop, python, log=log)}"
-        row.result += f"; {pytest(shop, python, shop.sources('windows-tests'), log=log)}"
+        by = "wine, CPython {python}, NumPy {numpy}"
+        python_tests(shop, row, python, "windows-tests", log=log, by=by)
 
 
 def wine(shop: Workshop) -> Path:
