@@ -97,7 +97,8 @@ def _missing(config):
     processor offers, whose /proc/cpuinfo is the host's.
     """
     option = config.option
-    part = option.keyword or option.markexpr not in ("", "not long") or option.lf or option.collectonly
+    last_failed = getattr(option, "lf", False)  # of a plugin that may be left out
+    part = option.keyword or option.markexpr not in ("", "not long") or last_failed or option.collectonly
     everything = config.args_source is pytest.Config.ArgsSource.TESTPATHS and not part
     told = os.environ.get("CHAINRULE_OFFERED")
     offered = told.split() if told else _offered()

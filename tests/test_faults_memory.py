@@ -136,6 +136,8 @@ def shim(tmp_path_factory):
     return path
 
 
+# NumPy 1 reads a null pointer when its reductions (min, as in metrics) get no memory; NumPy 2 raises MemoryError.
+@pytest.mark.skipif(np.lib.NumpyVersion(np.__version__) < "2.0.0", reason="NumPy 1 itself crashes without memory")
 @pytest.mark.parametrize(("least", "stride"), [
     pytest.param(1, 1, marks=pytest.mark.long, id="every allocation"),
     pytest.param(1, 29, id="every 29th allocation"),

@@ -43,6 +43,7 @@ static uint64_t random_bits(void)
     return random_state * 0x2545F4914F6CDD1Du;
 }
 
+#if defined(__linux__)
 /* Whether this is qemu's translator. Its vmaskmovps and vmaskmovpd (7.2) read all lanes, also those that the mask
    leaves out, and fault where no processor does; its masked stores are right. */
 static int reads_masked_lanes(void)
@@ -57,6 +58,7 @@ static int reads_masked_lanes(void)
     return 0;
 #endif
 }
+#endif
 
 /* A page of ours between two that fault when touched (under qemu: when written to).  Where there is no mmap, the
    neighbours are plain memory, and only the guard bytes in our own page tell of a stray store. */

@@ -50,7 +50,7 @@ class Workshop:
         log: str,
         cwd: Path | None = None,
         env: Mapping[str, str] | None = None,
-        timeout: float = 1200,
+        timeout: float = 2400,  # an order of magnitude over an idle machine
     ) -> str:
         """Run a command, append what it prints to logs/<log>.log, return its output; Failure if it fails."""
         words = [str(word) for word in command]
