@@ -105,7 +105,7 @@ CR_INLINE void FN(update_pass)(int rule, const cr_update *update, size_t n, REAL
                 V(store)(state_1 + i, s1);
             }
         }
-        part = n - i;
+        part = (n - i) % V_LANES; /* of one lane there are no parts: the compiler sees it */
         if (part == 0) {
             return;
         }

@@ -27,13 +27,12 @@ static void FN(dense_forward)(size_t n_rows, size_t n_in, size_t n_out, const RE
         return;
     }
     const int kind = FN(plain_kind)(activation, alpha);
-    const int in_tile = kind == CR_IDENTITY || kind == CR_RELU || kind == CR_LEAKY_RELU;
+    const int in_tile = kind == CR_IDENTITY || kind == CR_RELU;
     FN(product) p = {
         .m = n_rows, .n = n_out, .k = n_in,
         .a = x, .a_row = ld_x, .a_col = 1, .b = w, .ld_b = ld_w,
         .total = y, .ld_total = ld_y, .out = y, .ld_out = ld_y,
-        .end = kind == CR_RELU ? CR_END_RELU : kind == CR_LEAKY_RELU ? CR_END_LEAKY_RELU : CR_END_STORE,
-        .factor = alpha, .bias = bias, .pre = pre, .ld_pre = ld_pre, .soon = soon,
+        .end = kind == CR_RELU ? CR_END_RELU : CR_END_STORE, .bias = bias, .pre = pre, .ld_pre = ld_pre, .soon = soon,
     };
     if (n_rows == 1 && n_in > CR_KB && n_out <= V_LANES) {
         FN(narrow_row)(&p);
@@ -147,15 +146,12 @@ static void FN(dense_backward_input)(size_t n_rows, size_t n_in, size_t n_out, c
         return;
     }
     const int kind = FN(plain_kind)(activation, alpha);
-    const int in_tile = kind == CR_IDENTITY || kind == CR_RELU || kind == CR_LEAKY_RELU;
+    const int in_tile = kind == CR_IDENTITY || kind == CR_RELU;
     FN(product) p = {
         .m = n_rows, .n = n_in, .k = n_out,
         .a = dz, .a_row = ld_dz, .a_col = 1, .b = w, .ld_b = ld_w,
         .total = dx, .ld_total = ld_dx, .out = dx, .ld_out = ld_dx,
-        .end = kind == CR_RELU         ? CR_END_RELU_BACKWARD
-               : kind == CR_LEAKY_RELU ? CR_END_LEAKY_RELU_BACKWARD
-                                       : CR_END_STORE,
-        .factor = alpha, .saved = saved, .ld_saved = ld_saved,
+        .end = kind == CR_RELU ? CR_END_RELU_BACKWARD : CR_END_STORE, .saved = saved, .ld_saved = ld_saved,
     };
     FN(set_tiles)(&p);
     /* Turned round it is if that moves a third of the elements or less and wastes at most a quarter of the

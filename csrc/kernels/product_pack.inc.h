@@ -95,7 +95,6 @@ static void FN(prefetch_rows)(size_t begin, size_t end, size_t n_cols, const REA
 static void FN(store_transposed)(const FN(product) *p, size_t n_rows, size_t n_cols, const REAL *t, size_t ld_t,
                                  REAL *to, size_t ld_to, const REAL *saved)
 {
-    const V(t) factor = V(set1)(p->factor);
     for (size_t i = 0; i < n_rows; i += V_LANES) {
         const size_t rows = n_rows - i < V_LANES ? n_rows - i : V_LANES;
         const V(mask_t) mask = V(mask_first)(rows);
@@ -109,11 +108,9 @@ static void FN(store_transposed)(const FN(product) *p, size_t n_rows, size_t n_c
             }
             for (size_t r = 0; r < cols; r++) {
                 V(t) z = V(load)(block + r * V_LANES);
-                if (p->end == CR_END_RELU_BACKWARD || p->end == CR_END_LEAKY_RELU_BACKWARD) {
+                if (p->end == CR_END_RELU_BACKWARD) {
                     const REAL *const from = saved + (j + r) * p->ld_saved + i;
-                    const V(t) y = V(load_masked)(mask, from);
-                    z = p->end == CR_END_RELU_BACKWARD ? FN(relu_slope)(z, y, factor)
-                                                       : FN(leaky_relu_slope)(z, y, factor);
+                    z = FN(relu_slope)(z, V(load_masked)(mask, from), V(zero)());
                 }
                 V(store_masked)(mask, to + (j + r) * ld_to + i, z);
             }

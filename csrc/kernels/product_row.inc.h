@@ -3,7 +3,6 @@
 /* The end of the product for row 0, whose totals are complete. Forward ends only. */
 static void FN(finish_row)(const FN(product) *p)
 {
-    const V(t) factor = V(set1)(p->factor);
     for (size_t j = 0; j < p->n; j += V_LANES) {
         const V(mask_t) mask = V(mask_first)(FN(smaller)(p->n - j, V_LANES));
         V(t) z = V(load_masked)(mask, p->total + j);
@@ -14,9 +13,7 @@ static void FN(finish_row)(const FN(product) *p)
             V(store_masked)(mask, p->pre + j, z);
         }
         if (p->end == CR_END_RELU) {
-            z = FN(relu)(z, factor);
-        } else if (p->end == CR_END_LEAKY_RELU) {
-            z = FN(leaky_relu)(z, factor);
+            z = FN(relu)(z, V(zero)());
         }
         V(store_masked)(mask, p->out + j, z);
     }

@@ -75,14 +75,13 @@
     CR_TILE_ROW(12, word, step) CR_TILE_ROW(13, word, step)
 #define CR_NO_STEP
 
-/* What the last block of a product does with its sums, in registers. */
+/* What the last block of a product does with its sums, in registers. Other activations follow row group by row
+ * group, from the cache: each end here is a copy in every tile (leaky ReLU's two were 80 kB). */
 enum {
-    CR_END_STORE,      /* out = z, with z = total (+ bias) */
-    CR_END_RELU,       /* out = relu(z) */
-    CR_END_LEAKY_RELU, /* out = leaky_relu(z), slope `factor` */
-    CR_END_RELU_BACKWARD,       /* out = z relu'(saved) */
-    CR_END_LEAKY_RELU_BACKWARD, /* out = z leaky_relu'(saved), slope `factor` */
-    CR_END_DESCEND              /* out = fma(factor, z, out): plain SGD with factor = -learning_rate */
+    CR_END_STORE,         /* out = z, with z = total (+ bias) */
+    CR_END_RELU,          /* out = relu(z) */
+    CR_END_RELU_BACKWARD, /* out = z relu'(saved) */
+    CR_END_DESCEND        /* out = fma(factor, z, out): plain SGD with factor = -learning_rate */
 };
 
 /* The shapes of a tile. FULL ones store whole vectors; the others `tail` lanes of their last one. */
@@ -216,7 +215,7 @@ CR_INLINE void FN(tile)(const int MR, const int NV, const int TAIL, const FN(pro
     }
     if (p->last && p->end != CR_END_STORE) {
         const V(t) factor = V(set1)(p->factor);
-        const int backward = p->end == CR_END_RELU_BACKWARD || p->end == CR_END_LEAKY_RELU_BACKWARD;
+        const int backward = p->end == CR_END_RELU_BACKWARD;
         const size_t ld_from = backward ? p->ld_saved : ld_to;
         const REAL *from = backward ? p->saved + i * ld_from + j : to;
         switch (p->end) {
@@ -225,19 +224,8 @@ CR_INLINE void FN(tile)(const int MR, const int NV, const int TAIL, const FN(pro
             CR_TILE(CR_CUT, CR_NO_STEP)
             break;
         }
-        case CR_END_LEAKY_RELU: {
-#define CR_LEAKY(r, v) acc[r][v] = FN(leaky_relu)(acc[r][v], factor);
-            CR_TILE(CR_LEAKY, CR_NO_STEP)
-            break;
-        }
         case CR_END_RELU_BACKWARD: {
 #define CR_END_FORMULA FN(relu_slope)(z, other, factor)
-            CR_TILE(CR_END_ONE, CR_END_STEP)
-#undef CR_END_FORMULA
-            break;
-        }
-        case CR_END_LEAKY_RELU_BACKWARD: {
-#define CR_END_FORMULA FN(leaky_relu_slope)(z, other, factor)
             CR_TILE(CR_END_ONE, CR_END_STEP)
 #undef CR_END_FORMULA
             break;
@@ -264,7 +252,6 @@ CR_INLINE void FN(tile)(const int MR, const int NV, const int TAIL, const FN(pro
 #undef CR_STORE
 #undef CR_STORE_STEP
 #undef CR_CUT
-#undef CR_LEAKY
 }
 
 typedef void (*FN(tile_function))(const FN(product) *p, const REAL *a, const REAL *b, size_t ld_b, size_t i,

@@ -350,7 +350,7 @@ CR_INLINE void FN(map)(V(t) (*f)(V(t) x, V(t) alpha), REAL alpha, size_t n, cons
         for (; i + V_LANES <= n; i += V_LANES) {
             V(store)(y + i, f(V(load)(x + i), a));
         }
-        part = n - i;
+        part = (n - i) % V_LANES; /* of one lane there are no parts: the compiler sees it */
         if (part == 0) {
             return;
         }
@@ -372,7 +372,7 @@ CR_INLINE void FN(map_2)(V(t) (*f)(V(t) dy, V(t) saved, V(t) alpha), REAL alpha,
         for (; i + V_LANES <= n; i += V_LANES) {
             V(store)(dx + i, f(V(load)(dy + i), V(load)(saved + i), a));
         }
-        part = n - i;
+        part = (n - i) % V_LANES; /* of one lane there are no parts: the compiler sees it */
         if (part == 0) {
             return;
         }
