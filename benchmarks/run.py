@@ -13,7 +13,7 @@ from .cases import Case
 from .check import Reference
 from .peak import Peak
 from .rivals import OURS, RIVALS
-from .timing import Measured, Series, calibrate, interleave, ratios, rounds_within, summarize
+from .timing import REST_OF_THREADS, Measured, Series, calibrate, interleave, ratios, rounds_within, summarize
 
 FORMAT = 1  # of the JSON
 PEAK = "peak"
@@ -108,12 +108,13 @@ class Room:
         if self.peak is not None and case.work[1] == "FLOP" and contenders:
             contenders = {**contenders, PEAK: self.peak}
         calls, blocks = {}, []
+        rest = REST_OF_THREADS if settings.threads > 1 else 0.0
         for name, contender in contenders.items():
             # The peak too: a shorter block would dodge the interruptions that fall on all others.
             calls[name], block_ns = calibrate(contender, settings.block_ms * 1e6)
-            blocks.append(block_ns)
+            blocks.append(block_ns + rest * 1e9)
         rounds = rounds_within(settings.case_seconds, blocks, settings.rounds, settings.least_rounds)
-        series = interleave(contenders, calls, rounds)
+        series = interleave(contenders, calls, rounds, rest)
         peak = None
         if PEAK in series and self.peak is not None:
             times = series.pop(PEAK).times(settings.clock)

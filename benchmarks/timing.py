@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import statistics
+import time
 from dataclasses import dataclass, field
 from typing import Protocol
 
 MAX_CALLS = 10**7
+# Threads of OpenBLAS and OpenMP go on spinning for some 20 ms after their work, on the cores of whoever is next.
+REST_OF_THREADS = 0.05
 
 
 class Measured(Protocol):
@@ -70,11 +73,14 @@ def rounds_within(seconds: float, blocks_ns: list[float], most: int, least: int)
     return max(least, min(most, int(seconds * 1e9 / max(sum(blocks_ns), 1))))
 
 
-def interleave(contenders: dict[str, Measured], calls: dict[str, int], rounds: int) -> dict[str, Series]:
-    """Measure a block of each contender in turn, `rounds` times."""
+def interleave(
+    contenders: dict[str, Measured], calls: dict[str, int], rounds: int, rest: float = 0.0
+) -> dict[str, Series]:
+    """Measure a block of each contender in turn, `rounds` times; `rest` seconds before each block."""
     series = {name: Series(calls[name]) for name in contenders}
     for _ in range(rounds):
         for name, contender in contenders.items():
+            time.sleep(rest)
             wall, cpu = contender.measure(calls[name])
             series[name].wall.append(wall / calls[name])
             series[name].cpu.append(cpu / calls[name])
