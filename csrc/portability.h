@@ -20,6 +20,14 @@
 #define CR_PREFETCH(p) __builtin_prefetch(p)
 #endif
 
+/* CR_PIN(v): the vector v, just loaded, is in a register here. Where lanes of it are chosen next, gcc would make of
+ * both a masked load for AVX-512, and that waits for its mask: arrays from memory come at two thirds of the speed. */
+#if defined(__GNUC__) && defined(__AVX512F__)
+#define CR_PIN(v) __asm__("" : "+v"(v))
+#else
+#define CR_PIN(v) ((void)0)
+#endif
+
 /* A hint to the core that the thread spins on a flag. */
 #if defined(_MSC_VER) && !defined(__clang__)
 #include <intrin.h>

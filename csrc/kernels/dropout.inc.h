@@ -9,7 +9,9 @@ CR_INLINE void FN(drop)(size_t n, REAL factor, const REAL *kept, const REAL *x, 
     size_t j = 0;
     for (; j + V_LANES <= n; j += V_LANES) {
         const V(mask_t) live = V(gt)(V(load)(kept + j), zero);
-        V(store)(y + j, V(keep)(live, V(mul)(V(load)(x + j), by)));
+        V(t) some = V(load)(x + j);
+        CR_PIN(some);
+        V(store)(y + j, V(keep)(live, V(mul)(some, by)));
     }
     if (j < n) {
         const V(mask_t) live = V(gt)(V(load_tail)(kept + j, n - j), zero);

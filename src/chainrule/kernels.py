@@ -343,42 +343,47 @@ def log_softmax(x: npt.ArrayLike, *, out: Array | None = None) -> Array:
 
 # -- elementwise mathematics -------------------------------------------------------------------------------------
 
+# The short door is asked first and right here: two calls more are a tenth of the time of 1000 elements.
+_quick_function = _core.quick_function
+_EXP, _LOG, _EXPM1, _LOG1P, _ERF = (_core.FUNCTIONS[name] for name in ("exp", "log", "expm1", "log1p", "erf"))
 
 def exp(x: npt.ArrayLike, *, out: Array | None = None) -> Array:
     """Return e**x elementwise; any shape; out may be x. The same bits on every processor, unlike `numpy.exp`."""
-    return _elementwise("exp", x, out)
+    y = _quick_function(_EXP, x, out)
+    return _elementwise(_EXP, x, out) if y is None else y
 
 
 def log(x: npt.ArrayLike, *, out: Array | None = None) -> Array:
     """Return the natural logarithm elementwise (-inf at 0, NaN below); any shape; out may be x."""
-    return _elementwise("log", x, out)
+    y = _quick_function(_LOG, x, out)
+    return _elementwise(_LOG, x, out) if y is None else y
 
 
 def expm1(x: npt.ArrayLike, *, out: Array | None = None) -> Array:
     """Return e**x - 1 elementwise, accurate near 0; any shape; out may be x."""
-    return _elementwise("expm1", x, out)
+    y = _quick_function(_EXPM1, x, out)
+    return _elementwise(_EXPM1, x, out) if y is None else y
 
 
 def log1p(x: npt.ArrayLike, *, out: Array | None = None) -> Array:
     """Return log(1 + x) elementwise, accurate near 0 (-inf at -1, NaN below); any shape; out may be x."""
-    return _elementwise("log1p", x, out)
+    y = _quick_function(_LOG1P, x, out)
+    return _elementwise(_LOG1P, x, out) if y is None else y
 
 
 def erf(x: npt.ArrayLike, *, out: Array | None = None) -> Array:
     """Return the error function 2/sqrt(pi) int_0^x exp(-t^2) dt elementwise; any shape; out may be x."""
-    return _elementwise("erf", x, out)
+    y = _quick_function(_ERF, x, out)
+    return _elementwise(_ERF, x, out) if y is None else y
 
 
-def _elementwise(name: str, x: npt.ArrayLike, out: Array | None) -> Array:
-    quick = _core.quick_function(_core.FUNCTIONS[name], x, out)
-    if quick is not None:
-        return quick
+def _elementwise(kind: int, x: npt.ArrayLike, out: Array | None) -> Array:
     dtype, (x_,) = _arrays.reals(x=x)
     y = _arrays.result("out", out, x_.shape, dtype, same=[("x", x_)])
     # The kernel runs over one contiguous stretch; strided rows go through a copy.
     flat_x = _arrays.contiguous(x_, dtype).reshape(-1)
     flat_y = (y if y.flags.c_contiguous else np.empty(y.shape, dtype)).reshape(-1)
-    _core.function(_core.FUNCTIONS[name], flat_x, flat_y)
+    _core.function(kind, flat_x, flat_y)
     if not y.flags.c_contiguous:
         y[...] = flat_y.reshape(y.shape)
     return y if out is not None or y.ndim else y[()]
