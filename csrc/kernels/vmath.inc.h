@@ -311,21 +311,20 @@ CR_INLINE V(t) FN(logistic)(V(t) factor, V(t) p, V(t) shifted, V(mask_t) wide, i
     return any_wide ? V(select)(wide, FN(scale_wide)(V(mul)(factor, p), shifted), y) : y;
 }
 
-/* e^x / (1 + e^x). Shortly before it rounds to 1, 1 + e^x is no longer exact, and the quotient would now be 1, now
- * less; so the place where it becomes 1 is written down, and it stays 1 from there on. */
+/* 1 / (1 + e^-x); e^x itself where e^-x would be beyond all numbers. With e^-x = 2^n (1 + near) the sum is
+ * (2^n + 1) + 2^n near, rounded once; where 2^n + 1 is 2^n, the 1 joins the smaller part. */
 CR_INLINE V(t) FN(v_sigmoid)(V(t) x)
 {
+    const V(t) one = V(set1)(1);
     const V(mask_t) wide = V(mask_not)(V(ge)(x, V(set1)(-V(exp_safe))));
-    const V(mask_t) is_one = V(ge)(x, V(set1)(V(sigmoid_full)));
-    const int any_wide = CR_UNLIKELY(V(any)(wide));
-    x = V(min)(V(set1)(V(sigmoid_one)), x);
-    if (any_wide) {
-        x = V(max)(V(set1)(V(exp_low)), x);
-    }
     V(t) shifted;
-    const V(t) p = FN(exp_reduced)(FN(exp_reduce)(x, &shifted));
-    const V(t) y = FN(logistic)(V(set1)(1), p, shifted, wide, any_wide);
-    return V(select)(is_one, V(set1)(1), V(min)(V(set1)(V(before_one)), y)); /* NaN: y */
+    const V(t) r = FN(exp_reduce)(V(neg)(V(min)(V(set1)(V(sigmoid_one)), x)), &shifted);
+    const V(t) near = V(fma)(V(mul)(r, r), CR_POLYNOMIAL(r, V(exp_q)), r);
+    const V(t) power = FN(scale_power)(one, shifted);
+    const V(t) larger = V(add)(power, one);
+    const V(t) smaller = V(fma)(power, near, V(keep)(V(eq)(larger, power), one));
+    const V(t) y = V(div)(one, V(add)(larger, smaller));
+    return CR_UNLIKELY(V(any)(wide)) ? V(select)(wide, FN(v_exp)(x), y) : y;
 }
 
 /* log(1 + e^x) = max(x, 0) + log1p(e^-|x|) */
@@ -370,7 +369,9 @@ CR_INLINE void FN(map_2)(V(t) (*f)(V(t) dy, V(t) saved, V(t) alpha), REAL alpha,
             i += part;
         }
         for (; i + V_LANES <= n; i += V_LANES) {
-            V(store)(dx + i, f(V(load)(dy + i), V(load)(saved + i), a));
+            V(t) some = V(load)(dy + i);
+            CR_PIN(some);
+            V(store)(dx + i, f(some, V(load)(saved + i), a));
         }
         part = (n - i) % V_LANES; /* of one lane there are no parts: the compiler sees it */
         if (part == 0) {

@@ -95,9 +95,6 @@ static const float cr_f32_tanh_c6[16] = {
 static const float cr_f32_tanh_one = 10.0f;
 /* sigmoid(x) = 1 in float from here on, with room for the roundings of a product with it. */
 static const float cr_f32_sigmoid_one = 18.0f;
-/* The least x where sigmoid(x) rounds to 1, log(2^25 - 1), and the number before 1. */
-static const float cr_f32_sigmoid_full = 0x1.154246p+4f;
-static const float cr_f32_before_one = 0x1.fffffep-1f;
 
 /* P with erf(x) = x + x P(x^2), |x| <= 0.75. Error: 2^-29. */
 static const float cr_f32_erf_p[] = {

@@ -59,9 +59,6 @@ static const double cr_f64_tanh_p[] = {
 static const double cr_f64_tanh_one = 20.0;
 /* sigmoid(x) = 1 in double from here on, with room for the roundings of a product with it. */
 static const double cr_f64_sigmoid_one = 38.0;
-/* The least x where sigmoid(x) rounds to 1, log(2^54 - 1), and the number before 1. */
-static const double cr_f64_sigmoid_full = 0x1.2b708872320e2p+5;
-static const double cr_f64_before_one = 0x1.fffffffffffffp-1;
 
 /* P with erf(x) = x + x P(x^2), |x| <= 0.75. Error: 2^-55. */
 static const double cr_f64_erf_p[] = {
