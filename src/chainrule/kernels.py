@@ -347,6 +347,7 @@ def log_softmax(x: npt.ArrayLike, *, out: Array | None = None) -> Array:
 _quick_function = _core.quick_function
 _EXP, _LOG, _EXPM1, _LOG1P, _ERF = (_core.FUNCTIONS[name] for name in ("exp", "log", "expm1", "log1p", "erf"))
 
+
 def exp(x: npt.ArrayLike, *, out: Array | None = None) -> Array:
     """Return e**x elementwise; any shape; out may be x. The same bits on every processor, unlike `numpy.exp`."""
     y = _quick_function(_EXP, x, out)
