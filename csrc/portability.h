@@ -44,4 +44,16 @@
 #define CR_PAUSE() ((void)0)
 #endif
 
+#if defined(__SIZEOF_INT128__)
+__extension__ typedef unsigned __int128 cr_u128;
+#endif
+
+/* fma(a, b, c) for doubles with one rounding, as glibc's, musl's, Apple's and Microsoft's are. */
+#if defined(__MINGW32__) && defined(__SIZEOF_INT128__) && !defined(__clang__) && !defined(__FMA__)
+#include "exact_fma.h"
+#define CR_FMA cr_exact_fma
+#else
+#define CR_FMA fma
+#endif
+
 #endif

@@ -205,6 +205,15 @@ def resident():
 WATCHED = [X, T, W, B, LABELS, WEIGHT, DZ, ONE, OUT, *STATE, np.dtype(np.float32), None, (), True]
 
 
+@pytest.fixture(autouse=True, scope="module")
+def the_rest_of_the_suite_is_not_collected():
+    """Some ten thousand tests are a second of garbage collector for each look at the memory."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
+
+
 def measure():
     """Objects of Python's allocator, bytes of the C heap, pages; references."""
     gc.collect()

@@ -245,8 +245,7 @@ CR_INLINE cr_f64_t cr_f64_sub(cr_f64_t a, cr_f64_t b) { return a - b; }
 CR_INLINE cr_f64_t cr_f64_mul(cr_f64_t a, cr_f64_t b) { return a * b; }
 CR_INLINE cr_f64_t cr_f64_div(cr_f64_t a, cr_f64_t b) { return a / b; }
 CR_INLINE cr_f64_t cr_f64_sqrt(cr_f64_t a) { return sqrt(a); }
-/* libm's fma must be correctly rounded, as glibc's, musl's and Apple's are. */
-CR_INLINE cr_f64_t cr_f64_fma(cr_f64_t a, cr_f64_t b, cr_f64_t c) { return fma(a, b, c); }
+CR_INLINE cr_f64_t cr_f64_fma(cr_f64_t a, cr_f64_t b, cr_f64_t c) { return CR_FMA(a, b, c); }
 CR_INLINE cr_f64_t cr_f64_fnma(cr_f64_t a, cr_f64_t b, cr_f64_t c) { return cr_f64_fma(-a, b, c); }
 CR_INLINE cr_f64_t cr_f64_max(cr_f64_t a, cr_f64_t b) { return a > b ? a : b; }
 CR_INLINE cr_f64_t cr_f64_min(cr_f64_t a, cr_f64_t b) { return a < b ? a : b; }
