@@ -31,10 +31,12 @@ def release():
 
 @pytest.fixture
 def tree(tmp_path):
-    """The files that state a version, with nothing pending in the changelog."""
+    """The files that state a version, with nothing pending in the changelog and an address of the sources."""
     for name in STATING:
         (tmp_path / name).parent.mkdir(exist_ok=True)
         shutil.copy(ROOT / name, tmp_path / name)
+    with (tmp_path / "pyproject.toml").open("a", encoding="utf-8") as file:
+        file.write('\n[project.urls]\nSource = "https://example.org"\n')
     path = tmp_path / "CHANGELOG.md"
     text = path.read_text(encoding="utf-8")
     path.write_text(re.sub(r"(?s)(## \[Unreleased\]\n).*?(?=## \[)", r"\1\n", text), encoding="utf-8")
@@ -67,6 +69,13 @@ def test_pending_entries_of_the_changelog_are_refused(release, tree):
     path.write_text(text.replace("## [Unreleased]\n", "## [Unreleased]\n\n- news\n"), encoding="utf-8")
     release.check_versions(tree)
     with pytest.raises(release.Refused, match="Unreleased"):
+        release.check_versions(tree, f"v{VERSION}")
+
+
+def test_a_release_without_addresses_is_refused(release, tree):
+    path = tree / "pyproject.toml"
+    path.write_text(path.read_text(encoding="utf-8").replace("[project.urls]", "[tool.urls]"), encoding="utf-8")
+    with pytest.raises(release.Refused, match="urls"):
         release.check_versions(tree, f"v{VERSION}")
 
 

@@ -82,6 +82,8 @@ def check_versions(root, tag=None):
     if tag is not None:
         pending = find(r"^## \[Unreleased\]\n((?:(?!^## ).*\n)*)", root / "CHANGELOG.md").strip()
         require(not pending, "CHANGELOG.md still has entries under [Unreleased]")
+        project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+        require(project.get("urls"), "pyproject.toml has no [project.urls]: a release says where its sources are")
     return version
 
 
