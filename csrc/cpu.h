@@ -99,10 +99,26 @@ CR_INLINE void cr_fp_leave(cr_fp_mode mode)
 
 #else
 
-/* Elsewhere the caller's mode is taken as it is. */
+#include <fenv.h>
+
+/* Elsewhere C knows the rounding direction, and has no word for subnormals. */
 typedef int cr_fp_mode;
-CR_INLINE cr_fp_mode cr_fp_enter(void) { return 0; }
-CR_INLINE void cr_fp_leave(cr_fp_mode mode) { (void)mode; }
+
+CR_INLINE cr_fp_mode cr_fp_enter(void)
+{
+    const cr_fp_mode mode = fegetround();
+    if (CR_UNLIKELY(mode != FE_TONEAREST)) {
+        fesetround(FE_TONEAREST);
+    }
+    return mode;
+}
+
+CR_INLINE void cr_fp_leave(cr_fp_mode mode)
+{
+    if (CR_UNLIKELY(mode != FE_TONEAREST)) {
+        fesetround(mode);
+    }
+}
 
 #endif
 
