@@ -196,7 +196,7 @@ def resident():
     try:
         with open("/proc/self/statm", encoding="ascii") as file:
             return int(file.read().split()[1]) * os.sysconf("SC_PAGESIZE")
-    except OSError:
+    except (AttributeError, OSError):  # not Linux
         return 0
 
 

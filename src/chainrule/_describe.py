@@ -64,7 +64,8 @@ def arguments(thing: Any) -> dict[str, Any]:
     import inspect  # here: slow to load
 
     result, kind = {}, type(thing)
-    for name, parameter in inspect.signature(kind).parameters.items():
+    # Of __init__: in CPython 3.11.2, Debian's, the class may have the signature of Layer.__new__, which takes anything.
+    for name, parameter in list(inspect.signature(kind.__init__).parameters.items())[1:]:
         if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
             continue
         if not hasattr(thing, name):

@@ -11,7 +11,8 @@ TEST_PACKAGES = ["pytest>=8", "hypothesis>=6.100"]
 
 # An emulated Python takes ten times as long, so it runs these: kernels on every instruction set, bytes of files.
 FULL, KERNELS = "full suite", "kernels and files of the suite"
-_KERNEL_TESTS = ["activations", "dropout_random", "file_bytes", "losses", "norms", "optimizers", "products", "vmath"]
+_KERNEL_TESTS = ["activations", "dropout_random", "file_bytes", "io", "io_layers", "losses", "norms", "optimizers",
+                 "products", "vmath"]  # fmt: skip
 
 
 def pytest(
