@@ -106,7 +106,7 @@ def test_what_is_written_is_flushed_before_it_gets_its_name(tmp_path, monkeypatc
         monkeypatch.setattr(os, name, call)
     model = cr.Sequential([cr.Dense(2)])
     model.save(tmp_path / "model.npz")
-    folder = ["fsync folder"] if os.path.isdir("/proc/self/fd") else ["fsync"] if hasattr(os, "O_DIRECTORY") else []
+    folder = ["fsync folder" if os.path.isdir("/proc/self/fd") else "fsync"] if hasattr(os, "O_DIRECTORY") else []
     assert calls == ["fsync", "replace", *folder]
 
 

@@ -176,7 +176,7 @@ print("well")
 @pytest.mark.parametrize("before", ["", "import chainrule"], ids=["first there", "after the main one"])
 def test_sub_interpreters_are_told_or_work(before, tmp_path):
     path = tmp_path / "said"
-    code = SUBINTERPRETER.format(before=before, path=str(path))
+    code = SUBINTERPRETER.format(before=before, path=path.as_posix())
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     said = path.read_text()
     # NumPy, which comes first, may refuse or only warn.

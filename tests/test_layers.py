@@ -447,7 +447,7 @@ class WithArrays(Pass):
     ([np.ones(2)], [np.ones(3)], ValueError,
      r"^gradients\[0\] of layer 0 \(WithArrays\) has shape \(3,\), parameters\[0\] has \(2,\)$"),
     ([np.ones(2, int)], [np.ones(2)], TypeError,
-     r"^parameters\[0\] of layer 0 \(WithArrays\) must be an array of float32 or float64, got int64$"),
+     r"^parameters\[0\] of layer 0 \(WithArrays\) must be an array of float32 or float64, got int(32|64)$"),
     ([[1.0]], [[1.0]], TypeError, r"^parameters\[0\] .* must be an array of float32 or float64, got list$"),
 ])  # fmt: skip
 def test_arrays_of_users_layers_are_checked(parameters, gradients, error, match, x):

@@ -212,7 +212,7 @@ def test_products_and_their_twins(name, n_rows, n_in, n_out, dtype, isa, layout,
     assert_within(db, expected_bias, bounds.column_sum(dtype, np.abs(w(dz)).sum(axis=0), n_rows))
 
 
-@given(st.sampled_from(ELEMENTWISE), own.sizes, own.sizes, own.dtypes, own.isas, own.layouts, own.generators)
+@given(st.sampled_from(ELEMENTWISE), own.sizes, own.sizes, own.judged_dtypes, own.isas, own.layouts, own.generators)
 def test_activations_and_their_twins(name, n_rows, n_columns, dtype, isa, layout, rng):
     x = (rng.normal(size=(n_rows, n_columns)) * 4).astype(dtype)
     dy = rng.normal(size=x.shape).astype(dtype)
@@ -225,7 +225,7 @@ def test_activations_and_their_twins(name, n_rows, n_columns, dtype, isa, layout
     assert_within(back, reference.wide(dy) * slope, allowed, name)
 
 
-@given(st.sampled_from(sorted(reference.FUNCTIONS)), own.sizes, own.sizes, own.dtypes, own.isas, own.layouts,
+@given(st.sampled_from(sorted(reference.FUNCTIONS)), own.sizes, own.sizes, own.judged_dtypes, own.isas, own.layouts,
        own.generators)  # fmt: skip
 def test_functions_and_their_twins(name, n_rows, n_columns, dtype, isa, layout, rng):
     x = (rng.normal(size=(n_rows, n_columns)) * 4).astype(dtype)

@@ -85,11 +85,13 @@ def _refusal(str name, a, int dtype, int ndim, bint writeable):
 
 
 cdef int _real(str name, np.ndarray a) except -1:
-    """The type number of an array that sets the dtype of a call."""
+    """The type number of an array that sets the dtype of a call: float64's for a long double that is one."""
     cdef int dtype = np.PyArray_TYPE(a)
-    if dtype != np.NPY_FLOAT32 and dtype != np.NPY_FLOAT64:
+    if np.PyArray_EquivTypenums(dtype, np.NPY_FLOAT32):
+        return np.NPY_FLOAT32
+    if not np.PyArray_EquivTypenums(dtype, np.NPY_FLOAT64):
         raise TypeError(f"{name} must have dtype float32 or float64, got {a.dtype}")
-    return dtype
+    return np.NPY_FLOAT64
 
 
 cdef int _matrix(Matrix *m, str name, np.ndarray a, int dtype, bint writeable) except -1:
