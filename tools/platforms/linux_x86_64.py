@@ -44,12 +44,11 @@ def test(shop: Workshop, row: Row, python: Path, version: str) -> None:
 
 def installed_python(shop: Workshop, version: str, numpy: str, wheel: Path) -> Path:
     """A fresh environment of a Python of this machine, with the wheel."""
-    found = shutil.which(f"python{version}")
+    # pyenv's own first: what it puts on PATH ends with 127 unless that version is switched on.
+    pyenv = sorted(Path.home().glob(f".pyenv/versions/{version}.*/bin/python{version}"))
+    found = str(pyenv[-1]) if pyenv else shutil.which(f"python{version}")
     if found is None:
-        pyenv = sorted(Path.home().glob(f".pyenv/versions/{version}.*/bin/python{version}"))
-        if not pyenv:
-            raise Skip(f"no python{version} on PATH, nor in ~/.pyenv")
-        found = str(pyenv[-1])
+        raise Skip(f"no python{version} on PATH, nor in ~/.pyenv")
     name = f"venv-{version}-{numpy.replace('==', '-')}"
     python = shop.venv(name, numpy, *TEST_PACKAGES, python=found)
     shop.run([python, "-m", "pip", "install", "-q", "--no-deps", "--force-reinstall", wheel], log=name)
@@ -65,6 +64,6 @@ def debian_python(shop: Workshop, version: str, module: Path) -> Path:
     site = shop.foreign_site(f"site-{version}", "manylinux_2_28_x86_64", version, "numpy", *TEST_PACKAGES)
     return shop.script(
         f"python-{version}",
-        f'PYTHONHOME={root}/usr PYTHONPATH={site}:{module} exec {root}/lib64/ld-linux-x86-64.so.2 --argv0 "$0" '
+        f'PYTHONHOME={root}/usr PYTHONPATH={site}:{module} exec {root}/usr/lib64/ld-linux-x86-64.so.2 --argv0 "$0" '
         f'--library-path {root}/usr/lib/x86_64-linux-gnu {root}/usr/bin/python{version} "$@"',
     )

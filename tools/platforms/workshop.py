@@ -172,6 +172,7 @@ class Workshop:
             if not there:
                 command: list[str | Path] = [self.bench(), "-m", "pip", "install", "-q", "--target", folder]
                 command += ["--only-binary=:all:", "--platform", platform, "--python-version", python]
+                command += ["--ignore-requires-python"]  # pip compares it with its own; the tags say enough
                 for tag in [abi, "abi3", "none"] if abi else []:
                     command += ["--abi", tag]
                 self.run([*command, *packages], log=name)
