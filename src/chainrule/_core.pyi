@@ -328,6 +328,7 @@ class Undo:
     def __exit__(self, kind: object, value: object, traceback: object) -> Literal[False]: ...
     def put_back(self) -> None: ...
 
+@final
 class StandardMode:
     """The floating-point mode of the C standard for a `with` block, then the thread's own again."""
 
