@@ -1,6 +1,7 @@
-/* exact_fma.h - a*b + c for doubles with one rounding, in integers, for C libraries whose fma() rounds twice.
+/* exact_fma.h - a*b + c for doubles with one rounding, in integers, for C libraries whose fma() does not do that.
  *
- * mingw-w64's (10.0) computes in long double: every third result is off. Wants gcc's 128-bit integers.
+ * mingw-w64's (10.0) computes in long double: every third result is off. musl's (1.2) loses the sign of a product that
+ * rounds to -0. Wants 128-bit integers.
  */
 #ifndef CR_EXACT_FMA_H
 #define CR_EXACT_FMA_H

@@ -48,8 +48,13 @@
 __extension__ typedef unsigned __int128 cr_u128;
 #endif
 
-/* fma(a, b, c) for doubles with one rounding, as glibc's, musl's, Apple's and Microsoft's are. */
-#if defined(__MINGW32__) && defined(__SIZEOF_INT128__) && !defined(__clang__) && !defined(__FMA__)
+/* fma(a, b, c) for doubles with one rounding, as the processor's, glibc's, Apple's and Microsoft's are. mingw's rounds
+ * twice, and musl's answers +0 where a negative product rounds to -0 and c is +0. (glibc says who it is in its headers,
+ * musl does not.) */
+#include <stdint.h>
+#if defined(__FMA__) || defined(__FP_FAST_FMA) || defined(__aarch64__) || !defined(__SIZEOF_INT128__)
+#define CR_FMA fma
+#elif defined(__MINGW32__) || (defined(__linux__) && !defined(__GLIBC__))
 #include "exact_fma.h"
 #define CR_FMA cr_exact_fma
 #else
