@@ -73,4 +73,4 @@ def which_isa(shop: Workshop, tree: Path, log: str, compiler: str, emulator: str
     source.write_text(ISA_PROGRAM, encoding="utf-8")
     library = csrc / "build" / "libchainrule.a"
     shop.run([compiler, "-static", "-pthread", "-I", csrc, source, library, "-lm", "-o", program], log=log)
-    return shop.run([*emulator.split(), program], log=log).strip()
+    return shop.run([*emulator.split(), program], log=log).splitlines()[-1]  # after what qemu warns of
