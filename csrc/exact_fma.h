@@ -28,7 +28,7 @@ CR_INLINE uint64_t cr_take_apart(double v, int *exponent)
     return m;
 }
 
-static __attribute__((noinline, unused)) double cr_exact_fma(double a, double b, double c)
+CR_OUTLINE double cr_exact_fma(double a, double b, double c)
 {
     if (!isfinite(a) || !isfinite(b) || a == 0 || b == 0) {
         return a * b + c; /* the product is exact */

@@ -13,6 +13,7 @@
 #else
 #define CR_INLINE static inline __attribute__((always_inline))
 #define CR_NOINLINE static __attribute__((noinline)) /* long, and called from many places */
+#define CR_OUTLINE static __attribute__((noinline, unused)) /* the same, in a header that others include */
 #define CR_ALIGN(n) __attribute__((aligned(n)))
 #define CR_LIKELY(x) __builtin_expect(!!(x), 1)
 #define CR_UNLIKELY(x) __builtin_expect(!!(x), 0)

@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
+import sysconfig
 from pathlib import Path
 
 import numpy as np
@@ -131,6 +132,8 @@ def shim(tmp_path_factory):
     compiler = shutil.which("cc") or shutil.which("gcc")
     if not sys.platform.startswith("linux") or compiler is None or os.confstr("CS_GNU_LIBC_VERSION") is None:
         pytest.skip("needs Linux with the GNU C library, and a C compiler")
+    if sysconfig.get_config_var("Py_GIL_DISABLED"):
+        pytest.skip("without the GIL Python has its own allocator only (no PYTHONMALLOC=malloc)")
     path = tmp_path_factory.mktemp("shim") / "failing_malloc.so"
     subprocess.run([compiler, "-shared", "-fPIC", "-O1", "-o", path, HERE / "failing_malloc.c", "-ldl"], check=True)
     return path
