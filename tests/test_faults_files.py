@@ -264,14 +264,20 @@ def test_fuzzed_files(count, tmp_path):
     assert 0 < loaded < count / 2
 
 
-def test_a_bomb_is_refused(tmp_path):
-    """A gigabyte of zeros in a megabyte, as each of the members; and a member that lies about its size."""
+def small_file(tmp_path):
+    """A model, its file, and the members of that by name."""
     model = cr.Sequential([cr.Dense(3)])
     model.build(3)
     path = tmp_path / "model.npz"
     model.save(path)
     with zipfile.ZipFile(path) as archive:
         members = {name: archive.read(name) for name in archive.namelist()}
+    return model, path, members
+
+
+def test_a_bomb_is_refused(tmp_path):
+    """A gigabyte of zeros in a megabyte, as each of the members; and a member that lies about its size."""
+    model, path, members = small_file(tmp_path)
     for name in members:
         with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
             for member, content in members.items():
@@ -300,12 +306,7 @@ def test_a_bomb_is_refused(tmp_path):
 
 
 def test_numpy_objects_are_never_unpickled(tmp_path):
-    model = cr.Sequential([cr.Dense(3)])
-    model.build(3)
-    path = tmp_path / "model.npz"
-    model.save(path)
-    with zipfile.ZipFile(path) as archive:
-        members = {name: archive.read(name) for name in archive.namelist()}
+    _, path, members = small_file(tmp_path)
     out = io.BytesIO()
     np.lib.format.write_array(out, np.array([Evil()]), allow_pickle=True)
     for name in members:
