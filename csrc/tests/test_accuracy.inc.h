@@ -181,6 +181,19 @@ static void RN(go)(const subject *s, RN(way) way, REAL first, REAL last, uint64_
     }
 }
 
+/* The places and the numbers around them. */
+static void RN(go_to_places)(const subject *s, findings *f)
+{
+    RN(walk) w = {.y = (REAL)-INFINITY};
+    for (size_t i = 0; i < N_PLACES; i++) {
+        REAL x[2 * AROUND + 1];
+        for (size_t k = 0; k <= 2 * AROUND; k++) {
+            x[k] = RN(of_ordinal)((UINT)(RN(ordinal)((REAL)places[i]) + k - AROUND));
+        }
+        RN(chunk)(s, 2 * AROUND + 1, x, f, &w);
+    }
+}
+
 static void RN(test)(const subject *s)
 {
     const int is_float = sizeof(REAL) == sizeof(float);
@@ -196,6 +209,7 @@ static void RN(test)(const subject *s)
         RN(go)(s, RN(BY_ORDINAL), -large, -small, n, &f);
         RN(go)(s, RN(BY_ORDINAL), small, large, n, &f);
         RN(go)(s, RN(BINADES), 0, 0, 5 * (4 * (uint64_t)EMAX + 4), &f);
+        RN(go_to_places)(s, &f);
     }
     report(s, is_float ? "float" : "double", &f);
 }
