@@ -59,8 +59,9 @@ typedef struct RN(kernels) {
     size_t (*count_not_finite)(size_t n, const REAL *x);
     /* Whether least <= x[i] (of_size: |x[i]|) <= greatest for all i; false for a NaN. */
     int (*all_within)(size_t n, const REAL *x, int of_size, REAL least, REAL greatest);
-    /* total + x[0] + x[1] + ..., every addition rounded, in this order. */
-    double (*add_in_order)(double total, size_t n, const double *x);
+    /* x[0] + ... + x[n-1] by 16 partial sums. `partial`, or NULL: those of the calls before, which begin at +0; then
+     * n is a multiple of 16 in all calls but the last. */
+    double (*sum_losses)(double *partial, size_t n, const double *x);
 
     /* -- elementwise (kernels/vmath.inc.h, activations.inc.h, rows.inc.h) --------------------------- */
 

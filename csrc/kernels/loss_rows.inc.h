@@ -121,10 +121,64 @@ CR_INLINE void FN(loss_flat)(int kind, const FN(loss_constants) *c, REAL factor,
     }
 }
 
+/* A stage of unzipped_sums: vectors that lie `apart` each, n in all; both are constants where this is called. */
+CR_INLINE void FN(unzip_stage)(const size_t n, const size_t apart, V(t) *v)
+{
+    for (size_t k = 0; k < n / 2; ++k) {
+        const size_t j = k / apart * 2 * apart + k % apart;
+        V(unzip)(v + j, v + j + apart);
+    }
+}
+
+/* narrow_sums of rows of 2, 4 or 8 terms, n_out a constant where this is called: column 0 from column 1 if there are
+ * two, even ones from odd ones if there are more, and then each of these streams the same way. */
+CR_INLINE void FN(unzipped_sums)(const size_t n_out, size_t n_rows, const REAL *terms, REAL *sums)
+{
+    for (size_t i = 0; i < n_rows; i += V_LANES) {
+        V(t) column[8];
+        for (size_t j = 0; j < n_out; ++j) {
+            column[j] = V(load)(terms + i * n_out + j * V_LANES);
+        }
+        FN(unzip_stage)(n_out, 1, column);
+        if (n_out > 2) {
+            FN(unzip_stage)(n_out, 2, column);
+        }
+        if (n_out > 4) {
+            FN(unzip_stage)(n_out, 4, column);
+            for (size_t j = 0; j < 4; ++j) {
+                column[j] = V(add)(column[j], column[j + 4]);
+            }
+        }
+        if (n_out > 2) {
+            column[0] = V(add)(column[0], column[2]);
+            column[1] = V(add)(column[1], column[3]);
+        }
+        V(store)(sums + i, V(add)(column[0], column[1]));
+    }
+}
+
 /* sums[r] of the dense row r of terms: its terms are its 16 partial sums. Reads up to V_LANES rows and a vector beyond
  * them, and writes whole vectors. */
-CR_NOINLINE void FN(narrow_sums)(size_t n_rows, size_t n_out, const REAL *terms, REAL *sums)
+CR_NOINLINE void FN(narrow_sums)(size_t n_rows, size_t n_out, const REAL *restrict terms, REAL *restrict sums)
 {
+    switch (n_out) {
+    case 2:
+        FN(unzipped_sums)(2, n_rows, terms, sums);
+        return;
+    case 3: /* plain C costs half of a transpose */
+        for (size_t r = 0; r < n_rows; ++r) {
+            sums[r] = (terms[3 * r] + terms[3 * r + 2]) + terms[3 * r + 1];
+        }
+        return;
+    case 4:
+        FN(unzipped_sums)(4, n_rows, terms, sums);
+        return;
+    case 8:
+        FN(unzipped_sums)(8, n_rows, terms, sums);
+        return;
+    default:
+        break;
+    }
     V(t) partial[16 + V_LANES - 1];
     for (size_t j = 0; j < sizeof partial / sizeof partial[0]; ++j) {
         partial[j] = V(zero)(); /* those beyond n_out are not used, which no compiler can know */

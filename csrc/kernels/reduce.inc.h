@@ -256,84 +256,84 @@ static size_t FN(count_not_finite)(size_t n, const REAL *x)
     return count;
 }
 
-/* Whether least <= x[i] <= greatest for all i, or, `of_size`, the same of |x[i]|. A NaN is never within. */
+/* all_within with its comparisons as constants. Four vectors a turn, each with a mask of its own: none waits. */
+CR_INLINE int FN(within)(const int of_size, const int from_below, const int from_above, size_t n, const REAL *x,
+                         V(t) low, V(t) high)
+{
+    V(mask_t) inside[4];
+    for (size_t v = 0; v < 4; ++v) {
+        inside[v] = V(mask_first)(V_LANES);
+    }
+    for (size_t i = 0; i < n; i += 4 * V_LANES) {
+        const int whole = n - i >= 4 * V_LANES;
+        for (size_t v = 0; v < 4; ++v) {
+            V(t) value;
+            if (whole) {
+                value = V(load)(x + i + v * V_LANES);
+            } else { /* past the end stands a bound, which is within */
+                const size_t at = i + v * V_LANES, left = at >= n ? 0 : n - at < V_LANES ? n - at : V_LANES;
+                const V(mask_t) live = V(mask_first)(left);
+                value = V(select)(live, V(load_tail)(x + (left > 0 ? at : 0), left), from_above ? high : low);
+            }
+            value = of_size ? V(abs)(value) : value;
+            if (from_below) {
+                inside[v] = V(mask_and)(inside[v], V(ge)(value, low));
+            }
+            if (from_above) {
+                inside[v] = V(mask_and)(inside[v], V(le)(value, high));
+            }
+        }
+    }
+    const V(mask_t) first = V(mask_and)(inside[0], inside[1]), second = V(mask_and)(inside[2], inside[3]);
+    return !V(any)(V(mask_not)(V(mask_and)(first, second)));
+}
+
+/* Whether least <= x[i] <= greatest for all i, or, `of_size`, the same of |x[i]|. A NaN is never within: one comparison
+ * finds it, and the other is left out where it can be. */
 static int FN(all_within)(size_t n, const REAL *x, int of_size, REAL least, REAL greatest)
 {
     const V(t) low = V(set1)(least), high = V(set1)(greatest);
-    /* One comparison finds NaN, too; the other is left out where it can be. */
-    const int from_below = least > (REAL)-INFINITY, from_above = greatest < (REAL)INFINITY || !from_below;
-    V(mask_t) inside = V(mask_first)(V_LANES);
-    for (size_t i = 0; i < n; i += V_LANES) {
-        const size_t left = n - i < V_LANES ? n - i : V_LANES;
-        /* Past the end stands the bound, which is within. */
-        V(t) value = left == V_LANES ? V(load)(x + i) : V(select)(V(mask_first)(left), V(load_tail)(x + i, left), low);
-        value = of_size ? V(abs)(value) : value;
-        if (from_below) {
-            inside = V(mask_and)(inside, V(ge)(value, low));
-        }
-        if (from_above) {
-            inside = V(mask_and)(inside, V(le)(value, high));
-        }
+    if (of_size) {
+        return FN(within)(1, 1, 1, n, x, low, high);
     }
-    return !V(any)(V(mask_not)(inside));
+    return least > (REAL)-INFINITY ? FN(within)(0, 1, 1, n, x, low, high) : FN(within)(0, 0, 1, n, x, low, high);
 }
 
-/* ---- one sum in order ------------------------------------------------------------------------- */
+/* ---- sums of row losses ----------------------------------------------------------------------- */
 
-/* Doubles a turn of add_in_order. */
-#define CR_ORDER_BLOCK 64
-
-/* total + x[0] + x[1] + ..., each addition rounded, as written: a chain in which each waits for the one before.
- * The same number comes faster where these hold for a block, low being the power of 2 with low <= total < 2 low
- * and u = 2^-52 low the distance of doubles there:
- *     no x is negative or NaN; the sum stays below 2 low; no x lies half-way between two multiples of u.
- * Then each addition only rounds x to the nearest multiple q of u, whatever has been added before, and sums of
- * such multiples are exact in any order. q = (x + low) - low, as x + low lies between low and 2 low, too. */
-static double FN(add_in_order)(double total, size_t n, const double *x)
+/* x[0] + ... + x[n-1] by 16 partial sums: x[i] joins number i mod 16, and they are folded 8-4-2-1. `partial`, if given,
+ * holds what has joined before, from +0 on, and gets what has joined now; then n is a multiple of 16 in all calls but
+ * the last. */
+static double FN(sum_losses)(double *partial, size_t n, const double *x)
 {
+    cr_f64_t sum[16 / CR_F64_LANES];
+    for (size_t v = 0; v < 16 / CR_F64_LANES; ++v) {
+        sum[v] = partial != NULL ? cr_f64_load(partial + v * CR_F64_LANES) : cr_f64_zero();
+    }
     size_t i = 0;
-    while (i + CR_ORDER_BLOCK <= n) {
-        int exponent = 0;
-        /* 2^-900: the numbers below are normal. NaN and infinity take the chain. */
-        if (total >= 0x1p-900 && total < 0x1p1000) {
-            (void)frexp(total, &exponent);
-            const double low = ldexp(0.5, exponent);
-            const cr_f64_t shift = cr_f64_set1(low), half = cr_f64_set1(low * 0x1p-53);
-            const cr_f64_t zero = cr_f64_zero();
-            for (; i + CR_ORDER_BLOCK <= n; i += CR_ORDER_BLOCK) {
-                cr_f64_t sum = zero, other_sum = zero, most = zero;
-                cr_f64_mask_t bad = cr_f64_mask_first(0);
-                for (size_t k = i; k < i + CR_ORDER_BLOCK; k += 2 * CR_F64_LANES) {
-                    const cr_f64_t a = cr_f64_load(x + k), b = cr_f64_load(x + k + CR_F64_LANES);
-                    const cr_f64_t p = cr_f64_sub(cr_f64_add(a, shift), shift);
-                    const cr_f64_t q = cr_f64_sub(cr_f64_add(b, shift), shift);
-                    sum = cr_f64_add(sum, p);
-                    other_sum = cr_f64_add(other_sum, q);
-                    most = cr_f64_max(cr_f64_abs(cr_f64_sub(a, p)), most);
-                    most = cr_f64_max(cr_f64_abs(cr_f64_sub(b, q)), most);
-                    bad = cr_f64_mask_or(bad, cr_f64_mask_or(cr_f64_lt(a, zero), cr_f64_lt(b, zero)));
-                }
-                bad = cr_f64_mask_or(bad, cr_f64_mask_not(cr_f64_lt(most, half)));
-                double lanes[CR_F64_LANES], added = total;
-                cr_f64_store(lanes, cr_f64_add(sum, other_sum));
-                for (size_t k = 0; k < CR_F64_LANES; ++k) {
-                    added += lanes[k];
-                }
-                if (cr_f64_any(bad) || !(added < 2 * low)) {
-                    break;
-                }
-                total = added;
-            }
-        }
-        if (i + CR_ORDER_BLOCK <= n) { /* the block that did not fit */
-            for (size_t k = 0; k < CR_ORDER_BLOCK; ++k) {
-                total += x[i + k];
-            }
-            i += CR_ORDER_BLOCK;
+    for (; i + 16 <= n; i += 16) {
+        for (size_t v = 0; v < 16 / CR_F64_LANES; ++v) {
+            sum[v] = cr_f64_add(sum[v], cr_f64_load(x + i + v * CR_F64_LANES));
         }
     }
-    for (; i < n; ++i) {
-        total += x[i];
+    for (size_t v = 0; i < n; ++v, i += CR_F64_LANES) {
+        const size_t left = n - i < CR_F64_LANES ? n - i : CR_F64_LANES;
+        sum[v] = cr_f64_add(sum[v], cr_f64_load_tail(x + i, left));
     }
-    return total;
+    for (size_t v = 0; partial != NULL && v < 16 / CR_F64_LANES; ++v) {
+        cr_f64_store(partial + v * CR_F64_LANES, sum[v]);
+    }
+    for (size_t half = 8 / CR_F64_LANES; half > 0; half /= 2) {
+        for (size_t v = 0; v < half; ++v) {
+            sum[v] = cr_f64_add(sum[v], sum[v + half]);
+        }
+    }
+    double lanes[CR_F64_LANES];
+    cr_f64_store(lanes, sum[0]);
+    for (size_t half = CR_F64_LANES / 2; half > 0; half /= 2) {
+        for (size_t k = 0; k < half; ++k) {
+            lanes[k] += lanes[k + half];
+        }
+    }
+    return lanes[0];
 }

@@ -26,12 +26,9 @@ cr_status RN(network_check_rows)(const cr_network *net, const cr_rows *rows, siz
 }
 
 /* The weighted mean of row losses; no weight at all makes no loss. */
-static double RN(mean_loss)(const double *row_loss, size_t n_rows, double total_weight)
+static double RN(mean_loss)(const RN(kernels) *kernels, const double *row_loss, size_t n_rows, double total_weight)
 {
-    double sum = 0.0;
-    for (size_t i = 0; i < n_rows; i++) {
-        sum += row_loss[i];
-    }
+    const double sum = kernels->sum_losses(NULL, n_rows, row_loss);
     return total_weight != 0.0 ? sum / total_weight : 0.0;
 }
 
@@ -144,7 +141,7 @@ static double RN(step)(RN(pass) *p, double total_weight, double learning_rate)
     net->steps++;
     net->forwards++;
     net->last.valid = 0; /* its arrays are this step's now */
-    return RN(mean_loss)(net->arena.row_loss, p->n_rows, total_weight) + penalty;
+    return RN(mean_loss)(p->kernels, net->arena.row_loss, p->n_rows, total_weight) + penalty;
 }
 
 cr_status RN(network_train_step)(cr_network *net, const cr_rows *rows, double learning_rate, double *loss)
@@ -256,7 +253,7 @@ cr_status RN(network_evaluate)(cr_network *net, const cr_rows *rows, double *los
     RN(serving) s = {.net = net, .kernels = CURRENT(), .workspace = workspace, .n_rows = n_rows, .x = rows->x,
                      .ld_x = rows->ld_x, .y = prediction, .ld_y = ld_prediction, .rows = rows};
     RN(serve)(&s, n_threads);
-    *loss = RN(mean_loss)(workspace->row_loss, n_rows, RN(total_weight)(rows->weight, NULL, n_rows))
+    *loss = RN(mean_loss)(s.kernels, workspace->row_loss, n_rows, RN(total_weight)(rows->weight, NULL, n_rows))
             + RN(network_penalty)(net);
     cr_workspace_give(net, workspace);
     return CR_OK;

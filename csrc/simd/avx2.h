@@ -364,4 +364,22 @@ CR_INLINE void cr_f64_transpose(cr_f64_t r[CR_F64_LANES])
     cr_avx2_transpose_halves_pd(&r[1], &r[3]);
 }
 
+/* ---- every second element ----------------------------------------------------------------
+ * In the halves first; then the two quarters in the middle change places.
+ */
+CR_INLINE void cr_f32_unzip(cr_f32_t *a, cr_f32_t *b)
+{
+    const __m256d even = _mm256_castps_pd(_mm256_shuffle_ps(*a, *b, 0x88)); /* a0 a2 b0 b2 | a4 a6 b4 b6 */
+    const __m256d odd = _mm256_castps_pd(_mm256_shuffle_ps(*a, *b, 0xDD));
+    *a = _mm256_castpd_ps(_mm256_permute4x64_pd(even, 0xD8));
+    *b = _mm256_castpd_ps(_mm256_permute4x64_pd(odd, 0xD8));
+}
+
+CR_INLINE void cr_f64_unzip(cr_f64_t *a, cr_f64_t *b)
+{
+    cr_avx2_transpose_pairs(a, b); /* a0 b0 | a2 b2 and a1 b1 | a3 b3 */
+    *a = _mm256_permute4x64_pd(*a, 0xD8);
+    *b = _mm256_permute4x64_pd(*b, 0xD8);
+}
+
 #endif

@@ -332,4 +332,22 @@ CR_INLINE void cr_f64_transpose(cr_f64_t r[CR_F64_LANES])
     cr_avx512_transpose_blocks(&r[1], &r[3], &r[5], &r[7]);
 }
 
+/* ---- every second element ---------------------------------------------------------------- */
+
+CR_INLINE void cr_f32_unzip(cr_f32_t *a, cr_f32_t *b)
+{
+    const __m512i even = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+    const cr_f32_t evens = _mm512_permutex2var_ps(*a, even, *b);
+    *b = _mm512_permutex2var_ps(*a, _mm512_add_epi32(even, _mm512_set1_epi32(1)), *b);
+    *a = evens;
+}
+
+CR_INLINE void cr_f64_unzip(cr_f64_t *a, cr_f64_t *b)
+{
+    const __m512i even = _mm512_setr_epi64(0, 2, 4, 6, 8, 10, 12, 14);
+    const cr_f64_t evens = _mm512_permutex2var_pd(*a, even, *b);
+    *b = _mm512_permutex2var_pd(*a, _mm512_add_epi64(even, _mm512_set1_epi64(1)), *b);
+    *a = evens;
+}
+
 #endif

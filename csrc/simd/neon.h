@@ -179,6 +179,13 @@ CR_INLINE void cr_f32_transpose(cr_f32_t r[CR_F32_LANES])
     r[3] = vreinterpretq_f32_f64(vzip2q_f64(ab_hi, cd_hi));
 }
 
+CR_INLINE void cr_f32_unzip(cr_f32_t *a, cr_f32_t *b)
+{
+    const cr_f32_t even = vuzp1q_f32(*a, *b);
+    *b = vuzp2q_f32(*a, *b);
+    *a = even;
+}
+
 /* ---- double --------------------------------------------------------------------------------- */
 
 typedef float64x2_t cr_f64_t;
@@ -311,6 +318,13 @@ CR_INLINE void cr_f64_transpose(cr_f64_t r[CR_F64_LANES])
     const cr_f64_t lo = vzip1q_f64(r[0], r[1]);
     r[1] = vzip2q_f64(r[0], r[1]);
     r[0] = lo;
+}
+
+CR_INLINE void cr_f64_unzip(cr_f64_t *a, cr_f64_t *b)
+{
+    const cr_f64_t even = vuzp1q_f64(*a, *b);
+    *b = vuzp2q_f64(*a, *b);
+    *a = even;
 }
 
 #endif

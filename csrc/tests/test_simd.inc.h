@@ -427,6 +427,22 @@ static void T(test_transpose)(void)
     CHECK(n_wrong == 0, "f%d transpose: %lu wrong", CR_DTYPE, (unsigned long)n_wrong);
 }
 
+static void T(test_unzip)(void)
+{
+    const UINT *const from = T(case_c) + N_CASES - 2 * V_LANES;
+    V(t) even = T(vector)(from), odd = T(vector)(from + V_LANES);
+    V(unzip)(&even, &odd);
+    UINT got[2 * V_LANES];
+    T(lanes_of)(even, got);
+    T(lanes_of)(odd, got + V_LANES);
+    size_t n_wrong = 0;
+    for (size_t i = 0; i < V_LANES; i++) {
+        n_wrong += got[i] != from[2 * i];
+        n_wrong += got[V_LANES + i] != from[2 * i + 1];
+    }
+    CHECK(n_wrong == 0, "f%d unzip: %lu wrong", CR_DTYPE, (unsigned long)n_wrong);
+}
+
 /* A fault would end the program. */
 static void T(test_prefetch)(void)
 {
@@ -447,6 +463,7 @@ static void T(RUN)(void)
     T(test_tails)();
     T(test_masks)();
     T(test_transpose)();
+    T(test_unzip)();
     T(test_prefetch)();
 }
 
