@@ -48,6 +48,20 @@ def test_history(python, x, labels):
     assert repr(history) == "History(4 epochs; loss, accuracy, val_loss, val_accuracy, learning_rate)"
 
 
+def test_an_epoch_does_not_read_the_whole_history(x, labels, monkeypatch, capsys):
+    """Its lists are made anew for whoever asks: a run of many epochs that asked would take the square of their time."""
+
+    def too_much(self):
+        raise AssertionError("fit asked for figures of all epochs")
+
+    model = compiled(layers_of(False))
+    with monkeypatch.context() as patch:
+        for name in ("epoch", "history", "seconds"):
+            patch.setattr(cr.History, name, property(too_much))
+        history = model.fit(x, labels, epochs=3, validation_split=0.25, verbose=2, callbacks=[cr.EarlyStopping()])
+    assert len(history.seconds) == 3 and history.last_seconds == history.seconds[-1] > 0
+
+
 def test_the_state_of_a_history_is_not_made_anew_for_every_epoch(x, labels):
     """fit asks for it at each epoch's end; entries made again each time made a run of n epochs take n ** 2."""
     history = compiled(layers_of(False)).fit(x, labels, epochs=3)

@@ -103,6 +103,11 @@ class History(Callback):
         return [entry.seconds for entry in self._entries]
 
     @property
+    def last_seconds(self) -> float:
+        """The last of `seconds`, without the list; IndexError if there is none."""
+        return self._entries[-1].seconds
+
+    @property
     def history(self) -> dict[str, list[float]]:
         columns: dict[str, list[float]] = {}
         for _, logs in self._entries:

@@ -320,7 +320,7 @@ class _Loop:
         assert model.optimizer is not None and model._engine is not None
         run.at = Position(epoch, run.at.first_step, run.look(model))
         self.history.on_epoch_end(epoch, logs)
-        progress.epoch(epoch, logs, self.history.seconds[-1])
+        progress.epoch(epoch, logs, self.history.last_seconds)
         model.optimizer.schedule.observe(logs)
         for callback in self.callbacks:
             callback.on_epoch_end(epoch, logs)
