@@ -29,10 +29,14 @@ static double make(int field)
     return v;
 }
 
+/* Whether a product that rounds to -0 keeps its sign in fma: under valgrind it does not. */
+static int knows_signs;
+
 static void compare(double a, double b, double c)
 {
     const double expected = fma(a, b, c), got = cr_exact_fma(a, b, c);
-    const int same = memcmp(&got, &expected, sizeof got) == 0 || (isnan(got) && isnan(expected));
+    const int same = memcmp(&got, &expected, sizeof got) == 0 || (isnan(got) && isnan(expected))
+                     || (!knows_signs && got == 0 && expected == 0);
     CHECK(same, "fma(%a, %a, %a) = %a, got %a", a, b, c, expected, got);
 }
 
@@ -44,6 +48,11 @@ int main(void)
     static const double odd[] = {0.0, -0.0, 1.0, -1.0, 0x1p-1074, -0x1p-1074, 0x1p-1022, 0x1.fffffffffffffp1023, INFINITY,
                                  -INFINITY, NAN, 0x1p-537, 0x1.8p-538, 3.0};
     const size_t n_odd = sizeof odd / sizeof odd[0];
+    const volatile double tiny = 0x1p-1000;
+    knows_signs = signbit(fma(tiny, -tiny, 0.0)) != 0;
+    if (!knows_signs) {
+        printf("(signs of zeros not compared: this fma loses them) ");
+    }
     for (size_t i = 0; i < n_odd * n_odd * n_odd; i++) {
         compare(odd[i % n_odd], odd[i / n_odd % n_odd], odd[i / n_odd / n_odd]);
     }
