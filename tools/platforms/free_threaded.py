@@ -1,8 +1,8 @@
 """CPython without the GIL, built from source: the whole suite, the GIL stays off, many threads at once."""
 
-import os
 from pathlib import Path
 
+from .cpython import build_python
 from .suites import TEST_PACKAGES, python_tests
 from .table import Failure, Skip, Table
 from .wheels import CrossTarget, build, examine, repair, unpack, zig_version
@@ -21,7 +21,8 @@ def check(shop: Workshop, table: Table, *, quick: bool) -> None:
         with table.row(platform, built="Debian's source, gcc", tested="the interpreter") as row:
             if quick:
                 raise Skip("not in the quick part")
-            interpreter = build_python(shop, version, suite, log)
+            shop.install("gcc", "make", "zlib1g-dev", "libffi-dev", "libssl-dev")
+            interpreter = build_python(shop, version, suite, log, "--disable-gil")
             row.result = shop.run([interpreter, "-VV"], log=log).strip()
         if not row.passed:
             continue
@@ -44,20 +45,3 @@ def check(shop: Workshop, table: Table, *, quick: bool) -> None:
             row.result = shop.run([python, Path(__file__).with_name("thread_stress.py")], log=log).strip()
         with table.row(platform, built=zig_version(shop), tested="full suite, golden hashes") as row:
             python_tests(shop, row, python, f"{log}-tests", log=log, by="CPython {python}t, NumPy {numpy}")
-
-
-def build_python(shop: Workshop, version: str, suite: str, log: str) -> Path:
-    """The interpreter, compiled in the cache."""
-    shop.install("gcc", "make", "zlib1g-dev", "libffi-dev", "libssl-dev")
-    tree = shop.debian_source(f"python{version}", suite)
-    with shop.lock(log):
-        folder, there = shop.cached(log, version)
-        interpreter = folder / "bin" / f"python{version}t"
-        if not there:
-            configure = ["./configure", "-q", "--disable-gil", "--disable-test-modules", "--without-ensurepip",
-                         f"--prefix={folder}", "CFLAGS=-O1"]  # fmt: skip
-            shop.run(configure, log=log, cwd=tree)
-            shop.run(["make", "-s", f"-j{os.cpu_count()}"], log=log, cwd=tree, timeout=2400)
-            shop.run(["make", "-s", "install"], log=log, cwd=tree)
-            shop.finish(folder, version)
-        return interpreter

@@ -47,12 +47,12 @@ class WindowsPython:
 def make_python(shop: Workshop, log: str) -> WindowsPython:
     """Put the interpreter together, once."""
     shop.need({GCC: "gcc-mingw-w64-x86-64", DLLTOOL: "binutils-mingw-w64-x86-64"})
-    source = shop.debian_source("python3.11", "bookworm")
     site = shop.foreign_site("windows-site", "win_amd64", "3.11", NUMPY, *TEST_PACKAGES, "colorama")
     with shop.lock("windows-python"):
         folder, there = shop.cached("windows-python", CARRIER)
         if not there:
             folder.mkdir()
+            source = shop.sources("windows-python-source", shop.debian_source("python3.11", "bookworm"))
             unpack_carrier(shop, folder, log)
             shutil.copytree(source / "Lib", folder / "Lib", ignore=shutil.ignore_patterns("test", "idlelib", "tkinter"))
             shutil.copytree(source / "Include", folder / "include")

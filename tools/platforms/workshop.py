@@ -196,7 +196,7 @@ class Workshop:
             return folder
 
     def debian_source(self, package: str, suite: str) -> Path:
-        """The upstream sources of a Debian package, unpacked. Uses apt, but none of the machine's settings."""
+        """The archive of upstream's sources of a Debian package. Uses apt, but none of the machine's settings."""
         mirror = self._debian_mirror()
         with self.lock("debian-source"):
             folder, there = self.cached(f"{package}-source", suite)
@@ -220,12 +220,9 @@ class Workshop:
                     self.run([*apt, "source", "--download-only", package], log=f"{package}-source", cwd=folder)
                 except Failure as error:
                     raise Skip(f"the source of {package} in Debian {suite} cannot be had: {error}") from error
-                [archive] = [path for path in folder.glob("*.orig.tar.*") if path.suffix != ".asc"]
-                with tarfile.open(archive) as tar:
-                    tar.extractall(folder / "tree", filter="data")
                 self.finish(folder, suite)
-            [tree] = (folder / "tree").iterdir()
-            return tree
+            [archive] = [path for path in folder.glob("*.orig.tar.*") if path.suffix != ".asc"]
+            return archive
 
     def _debian_mirror(self) -> str:
         """Where this machine has its own Debian packages from."""
@@ -255,11 +252,11 @@ class Workshop:
         [self.sdist] = self.wheels.glob("*.tar.gz")
         return describe(self.sdist)
 
-    def sources(self, name: str) -> Path:
-        """A fresh copy of the sources, from the sdist."""
+    def sources(self, name: str, archive: Path | None = None) -> Path:
+        """A fresh copy of the sources, from the sdist or another archive."""
         folder = self.work / "sources" / name
         shutil.rmtree(folder, ignore_errors=True)
-        with tarfile.open(self.sdist) as tar:
+        with tarfile.open(archive or self.sdist) as tar:
             tar.extractall(folder, filter="data")
         [tree] = folder.iterdir()
         return tree
