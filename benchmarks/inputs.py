@@ -47,7 +47,9 @@ def kernel(case: Case, dtype: np.dtype[Any]) -> dict[str, Array]:
     if case.group == "losses":
         return _loss(case, x, rng, dtype)
     if not case.op.endswith("_backward"):
-        return {"x": np.abs(x) if case.op == "log" else x}
+        if case.op == "log":  # among ten million numbers of the normal distribution there is a zero
+            x = np.maximum(np.abs(x), np.finfo(x.dtype).tiny)
+        return {"x": x}
     name = case.op.removesuffix("_backward")
     saved = "x" if name in formulas.NEEDS_INPUT else "y"
     arrays = derivative(case, dtype)

@@ -80,11 +80,20 @@ class Room:
         errors: dict[str, float] = {}
         right: dict[str, Measured] = {}
         reference = Reference(case, np.dtype(self.settings.dtype))
-        for name, player in self.players.items():
+        for name, player in list(self.players.items()):
+            try:
+                player.forget()
+            except worker.Ended:
+                self._bring_in(name)
+        for name, player in list(self.players.items()):
             try:
                 if not player.prepare(case):
                     continue
                 verdict = reference.judge(player.results())
+            except worker.Ended as error:
+                wrong[name] = str(error)
+                self._bring_in(name)
+                continue
             except Exception as error:  # one rival's failure must not cost the results of the others
                 wrong[name] = f"{type(error).__name__}: {error}"
                 continue
@@ -98,10 +107,16 @@ class Room:
             "name": case.name, "group": case.group, "unit": case.unit, "work": case.work[0],
             "work_unit": case.work[1], "error_over_bound": errors, "wrong": wrong,
         }  # fmt: skip
-        if OURS not in right:  # then there is nothing to compare with
-            right = {}
-        entry.update(self._times(case, right))
-        return entry
+        while True:
+            if OURS not in right:  # then there is nothing to compare with
+                right = {}
+            try:
+                entry.update(self._times(case, right))
+                return entry
+            except worker.Ended as error:  # again, without it
+                wrong[error.rival] = str(error)
+                del right[error.rival]
+                self._bring_in(error.rival)
 
     def _times(self, case: Case, contenders: dict[str, Measured]) -> dict[str, Any]:
         settings = self.settings

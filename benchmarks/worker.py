@@ -7,6 +7,7 @@ is that process: pickled (method, arguments) on standard input, pickled (ok, val
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
 import pickle
@@ -27,7 +28,16 @@ class Player(Protocol):
     def prepare(self, case: Case) -> bool: ...
     def results(self) -> list[Any]: ...
     def measure(self, calls: int) -> tuple[int, int]: ...
+    def forget(self) -> None: ...
     def close(self) -> None: ...
+
+
+class Ended(RuntimeError):
+    """The process of a rival is no more: killed, it may be, for want of memory."""
+
+    def __init__(self, rival: str, status: int) -> None:
+        super().__init__(f"its process ended with status {status}")
+        self.rival = rival
 
 
 class Local:
@@ -77,6 +87,11 @@ class Local:
         finally:
             gc.enable()
 
+    def forget(self) -> None:
+        """Let go of the case: the next ones may need the memory."""
+        self._run = None
+        gc.collect()
+
     def close(self) -> None:
         """Forget the case."""
         self._run = None
@@ -101,7 +116,7 @@ class Remote:
             self._process.stdin.flush()
             ok, value = pickle.load(self._process.stdout)
         except (EOFError, BrokenPipeError):
-            raise RuntimeError(f"the process of {self._name} ended: status {self._process.wait()}") from None
+            raise Ended(self._name, self._process.wait()) from None
         if not ok:
             raise RuntimeError(f"{self._name}: {value}")
         return value
@@ -121,9 +136,13 @@ class Remote:
     def measure(self, calls: int) -> tuple[int, int]:
         return self._ask("measure", calls)  # type: ignore[no-any-return]
 
+    def forget(self) -> None:
+        self._ask("forget")
+
     def close(self) -> None:
         assert self._process.stdin is not None
-        self._process.stdin.close()
+        with contextlib.suppress(BrokenPipeError):  # of a process that has ended
+            self._process.stdin.close()
         self._process.wait()
 
 

@@ -137,6 +137,9 @@ def shim(tmp_path_factory):
         pytest.skip("without the GIL Python has its own allocator only (no PYTHONMALLOC=malloc)")
     path = tmp_path_factory.mktemp("shim") / "failing_malloc.so"
     subprocess.run([compiler, "-shared", "-fPIC", "-O1", "-o", path, HERE / "failing_malloc.c", "-ldl"], check=True)
+    machine = subprocess.run([compiler, "-dumpmachine"], check=True, capture_output=True, text=True).stdout
+    if machine.partition("-")[0] != platform.machine():
+        pytest.skip(f"the compiler builds for {machine.strip()}, this Python runs on {platform.machine()}")
     return path
 
 
