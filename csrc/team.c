@@ -26,7 +26,7 @@
  * are detached and the state is static, so a process can end at any moment.
  */
 #if !defined(_WIN32) && !defined(_GNU_SOURCE)
-#define _GNU_SOURCE /* syscall(2), pthread_atfork, clock_gettime under -std=c11 */
+#define _GNU_SOURCE /* syscall(2), sched_setaffinity, pthread_atfork, clock_gettime under -std=c11 */
 #endif
 #include <stdatomic.h>
 #include <stdint.h>
@@ -43,6 +43,7 @@
 #include <time.h>
 #if defined(__linux__)
 #include <linux/futex.h>
+#include <sched.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 #endif
@@ -223,6 +224,8 @@ static void watch_forks(void)
 
 typedef struct helper {
     size_t worker;      /* 1 .. CR_MAX_THREADS - 1 */
+    atomic_int id;      /* the system's name for the thread, 0 where there is none */
+    int avoids;         /* 1 + the processor that it was last kept off; under busy */
     atomic_int asleep;
     gate gate;
 } helper;
@@ -245,6 +248,30 @@ static struct {
     gate finished;
     helper helpers[CR_MAX_THREADS];
 } team = {.busy = ATOMIC_FLAG_INIT, .word = CLOSED};
+
+#if defined(__linux__)
+static int own_id(void) { return (int)syscall(SYS_gettid); }
+
+/* Before a helper is woken: let it run wherever the caller may, but not on the caller's own processor. Linux likes to
+ * wake a thread beside the one that wakes it; there it waits until the caller, with all tasks done, waits for it
+ * (784-128-10, 128 rows, after 50 ms of rest: 260 us with two threads, 232 with one, 123 with this). */
+static void keep_apart(helper *sleeper)
+{
+    const int here = sched_getcpu(), id = atomic_load(&sleeper->id);
+    cpu_set_t allowed;
+    if (here < 0 || id == 0 || sleeper->avoids == here + 1 || sched_getaffinity(0, sizeof allowed, &allowed) != 0
+        || !CPU_ISSET(here, &allowed) || CPU_COUNT(&allowed) < 2) {
+        return;
+    }
+    CPU_CLR(here, &allowed);
+    if (sched_setaffinity(id, sizeof allowed, &allowed) == 0) {
+        sleeper->avoids = here + 1;
+    }
+}
+#else
+static int own_id(void) { return 0; }
+static void keep_apart(helper *sleeper) { (void)sleeper; }
+#endif
 
 static void report(size_t n_done, size_t n_tasks)
 {
@@ -289,6 +316,7 @@ static int has_news(uint64_t word, uint64_t seen)
 
 static void helper_loop(helper *self)
 {
+    atomic_store(&self->id, own_id());
     cr_fp_enter(); /* for good: this thread computes nothing else, and inherited its creator's mode */
     uint64_t seen = 0; /* the generation dealt with; the first region is number 1 */
     /* Set by work alone: regions too small for this helper must not keep it awake. */
@@ -356,6 +384,8 @@ static size_t gather_helpers(size_t n)
     while (team.n_helpers < n && !team.refused) {
         helper *next = &team.helpers[team.n_helpers + 1];
         next->worker = team.n_helpers + 1;
+        next->avoids = 0;
+        atomic_store(&next->id, 0);
         atomic_store(&next->asleep, 0);
         gate_init(&next->gate);
         if (start_thread(next)) {
@@ -413,6 +443,7 @@ static void run_region(size_t first, size_t n_tasks, size_t n_helpers, cr_task t
     for (size_t i = 1; i <= n_helpers; i++) {
         helper *sleeper = &team.helpers[i];
         if (atomic_load(&sleeper->asleep) && atomic_exchange(&sleeper->asleep, 0)) {
+            keep_apart(sleeper);
             gate_open(&sleeper->gate);
         }
     }
