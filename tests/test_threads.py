@@ -260,3 +260,28 @@ model.predict(x)
 """
     done = python(code)
     assert done.returncode == 0 and not done.stderr
+
+
+# -- where helpers run -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(
+    not hasattr(os, "sched_getaffinity") or len(os.sched_getaffinity(0)) < 2, reason="needs Linux and two processors"
+)
+def test_a_helper_that_was_woken_keeps_off_the_callers_processor():
+    done = python(
+        "import os, time, numpy as np, chainrule as cr\n"
+        "cr.set_num_threads(2)\n"
+        "model = cr.Sequential([cr.Dense(512, 'relu'), cr.Dense(10)], seed=3)\n"
+        "model.build(256)\n"
+        "x = np.ones((256, 256), 'f4')\n"
+        "for _ in range(5):\n"
+        "    model.predict(x)\n"
+        "    time.sleep(0.02)\n"
+        "own = os.sched_getaffinity(0)\n"
+        "others = [os.sched_getaffinity(int(task)) for task in os.listdir('/proc/self/task')]\n"
+        "print([len(own - other) for other in others if other < own])\n",
+        OPENBLAS_NUM_THREADS="1",
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "[1]\n"
