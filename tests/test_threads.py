@@ -275,9 +275,9 @@ def test_a_helper_that_was_woken_keeps_off_the_callers_processor():
         "model = cr.Sequential([cr.Dense(512, 'relu'), cr.Dense(10)], seed=3)\n"
         "model.build(256)\n"
         "x = np.ones((256, 256), 'f4')\n"
-        "for _ in range(5):\n"
+        "for _ in range(20):\n"
         "    model.predict(x)\n"
-        "    time.sleep(0.02)\n"
+        "    time.sleep(0.01)\n"
         "own = os.sched_getaffinity(0)\n"
         "others = [os.sched_getaffinity(int(task)) for task in os.listdir('/proc/self/task')]\n"
         "print([len(own - other) for other in others if other < own])\n",
