@@ -254,7 +254,7 @@ static int own_id(void) { return (int)syscall(SYS_gettid); }
 
 /* Before a helper is woken: let it run wherever the caller may, but not on the caller's own processor. Linux likes to
  * wake a thread beside the one that wakes it; there it waits until the caller, with all tasks done, waits for it
- * (784-128-10, 128 rows, after 50 ms of rest: 260 us with two threads, 232 with one, 123 with this). */
+ * (784-128-10, 128 rows, after 50 ms of rest: 260 us with two threads, 232 with one, 137 with this). */
 static void keep_apart(helper *sleeper)
 {
     const int here = sched_getcpu(), id = atomic_load(&sleeper->id);
