@@ -415,3 +415,18 @@ def test_row_losses_of_both_signs_are_added_by_16_partial_sums(isa, dtype, rng):
     rows = [kernels.loss("poisson", p[i : i + 1], t[i : i + 1])[0] for i in range(len(p))]
     assert min(rows) < 0 < max(rows)
     assert kernels.loss("poisson", p, t, reduction="sum")[0] == sum_of_rows(rows)
+
+
+@pytest.mark.parametrize(
+    ("name", "good", "bad"),
+    [("squared_error", 0.5, np.nan), ("poisson", 1.0, -1.0), ("hinge", -1.0, 0.5), ("sigmoid_cross_entropy", 0.5, 1.5)],
+)
+def test_a_bad_target_is_seen_wherever_it_stands(isa, dtype, name, good, bad):
+    p, t = np.full(150, 0.5, dtype), np.full(150, good, dtype)
+    for n in range(1, 150):
+        kernels.loss(name, p[:n], t[:n])
+        t[n - 1] = bad
+        for length in (n, 150):
+            with pytest.raises(ValueError, match=r"^target"):
+                kernels.loss(name, p[:length], t[:length])
+        t[n - 1] = good
