@@ -24,6 +24,8 @@ if Path(_found.origin).resolve().is_relative_to(HERE.parent / "src"):
         returncode=4,
     )
 
+from tools import EMULATED  # noqa: E402
+
 from chainrule import _core  # noqa: E402
 
 _FORCED_ISA = os.environ.get("CHAINRULE_ISA")
@@ -39,7 +41,7 @@ hypothesis.settings.register_profile(
     derandomize=True,
     deadline=None,
     database=None,
-    max_examples=int(os.environ.get("CHAINRULE_EXAMPLES", "25")),
+    max_examples=int(os.environ.get("CHAINRULE_EXAMPLES", "5" if EMULATED else "25")),
     suppress_health_check=[hypothesis.HealthCheck.too_slow],
 )
 hypothesis.settings.load_profile("chainrule")

@@ -11,7 +11,7 @@ import sys
 import numpy as np
 import pytest
 from models import Pass, everything, permutation, state, targets, weight_bits
-from tools import ISAS, bits, same_bits_on_every_isa
+from tools import ISAS, bits, few, same_bits_on_every_isa
 
 import chainrule as cr
 from chainrule import kernels
@@ -278,7 +278,7 @@ def test_processes_with_another_isa_and_thread_limit_train_the_same_model():
 def with_threads(call):
     """`call()` gives bytes; assert that they are the same with 1 to 4 threads."""
     found = {}
-    for n in (1, 2, 3, 4):
+    for n in few((1, 2, 3, 4), 2):
         with cr.num_threads(n):
             found[n] = call()
     assert len(set(found.values())) == 1, f"{[n for n in found if found[n] != found[1]]} threads unlike 1"
@@ -312,7 +312,7 @@ def test_threads_change_no_bit_of_any_layer(rng):
     with_threads(train)
 
 
-@pytest.mark.parametrize("n_rows", [5, 70, 256])
+@pytest.mark.parametrize("n_rows", few([5, 70, 256], 1))
 def test_threads_change_no_bit_of_wide_layers(n_rows, rng):
     """Wide weights go by strips of columns: beside each other, below a norm, with and without f' of their own."""
     x, y = rows(rng, n_rows=n_rows, n_in=700)

@@ -13,8 +13,17 @@ LENGTHS = sorted({0, 1} | {n for lanes in (2, 4, 8, 16) for n in (lanes - 1, lan
 # The same round the widest strides of any kernel: 4 and 8 vectors of 16 lanes a pass.
 LONG_LENGTHS = [63, 64, 65, 67, 127, 128, 129, 145]
 
+# CHAINRULE_EMULATED=1: an emulated processor takes ten times as long, a hundred times for arithmetic. Every test runs,
+# those that walk through many cases walk through few of them.
+EMULATED = os.environ.get("CHAINRULE_EMULATED") == "1"
+
 _FORCED = os.environ.get("CHAINRULE_ISA")
 ISAS = [_FORCED] if _FORCED else _core.isas_supported()
+
+
+def few(cases, n):
+    """All of the cases; at most `n` of them, evenly spread, where the processor is emulated."""
+    return cases[:: -(-len(cases) // n)] if EMULATED else cases
 
 
 def trapped(values, dtype, extra=3, offset=1):

@@ -9,23 +9,10 @@ from .workshop import Workshop
 
 TEST_PACKAGES = ["pytest>=8", "hypothesis>=6.100"]
 
-# An emulated Python takes ten times as long, so it runs these: kernels on every instruction set, bytes of files.
-FULL, KERNELS = "full suite", "kernels and files of the suite"
-_KERNEL_TESTS = ["activations", "dropout_random", "file_bytes", "io", "io_layers", "losses", "norms", "optimizers",
-                 "products", "vmath"]  # fmt: skip
 
-
-def pytest(
-    shop: Workshop,
-    python: Path,
-    tree: Path,
-    *,
-    log: str,
-    part: str = FULL,
-) -> str:
+def pytest(shop: Workshop, python: Path, tree: Path, *, log: str) -> str:
     """Run the Python tests of the tree; the counts."""
-    files = ["tests"] if part == FULL else [f"tests/test_{name}.py" for name in _KERNEL_TESTS]
-    output = shop.run([python, "-m", "pytest", "-q", "-p", "no:cacheprovider", *files], log=log, cwd=tree)
+    output = shop.run([python, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests"], log=log, cwd=tree)
     match = re.search(r"^(\d+ passed.*) in [\d.]+s", output, re.MULTILINE)
     if match is None or " failed" in match.group(1):
         raise Failure(f"pytest gave no result (see logs/{log}.log)")
@@ -50,9 +37,9 @@ def facts(shop: Workshop, python: Path, *, log: str) -> dict[str, str]:
 
 
 def python_tests(
-    shop: Workshop, row: Row, python: Path, name: str, *, log: str, by: str, part: str | None = FULL, isa: str = ""
+    shop: Workshop, row: Row, python: Path, name: str, *, log: str, by: str, suite: bool = True, isa: str = ""
 ) -> None:
-    """Fill a row with the golden hashes and a part of the suite (None: none of it), run by `python`.
+    """Fill a row with the golden hashes and, unless `suite` is false, the suite's counts, run by `python`.
 
     `by` says by what, with {python} and {numpy} for the versions found; `isa` must have been chosen, if given.
     """
@@ -61,8 +48,8 @@ def python_tests(
     if isa and seen["isa"] != isa:
         raise Failure(f"ran with {seen['isa']} on {seen['machine']}, not {isa}")
     row.result = f"isa {seen['isa']}; {selftest(shop, python, log=log)}"
-    if part is not None:
-        row.result += f"; {pytest(shop, python, shop.sources(name), log=log, part=part)}"
+    if suite:
+        row.result += f"; {pytest(shop, python, shop.sources(name), log=log)}"
 
 
 def c_tests(
