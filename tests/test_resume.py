@@ -95,7 +95,7 @@ def test_every_step_of_every_optimizer_in_a_new_process(optimizer, dtype, tmp_pa
     model = make(optimizer, dtype)
     expected = outcome(model, fit(model))
     paths = []
-    for n_steps in few(range(1, N_STEPS * len(expected[1]) + 1), 5):
+    for n_steps in few(range(1, N_STEPS * len(expected[1]) + 1), 7):
         model = make(optimizer, dtype)
         with pytest.raises(Stop):
             fit(model, StopAt(n_steps))
