@@ -14,6 +14,8 @@
 #define CR_STREAM_BYTES ((size_t)768 << 10)
 /* Weights up to this lie in a first-level cache. */
 #define CR_NEAR_BYTES ((size_t)32 << 10)
+/* Weights up to this lie in a third-level cache. */
+#define CR_TURN_BYTES ((size_t)8 << 20)
 /* Rows whose totals fit scratch beside a panel: CR_KB x 2 V_LANES + rows x 2 V_LANES <= CR_SCRATCH_MIN for
  * up to 16 lanes. */
 #define CR_ASIDE_ROWS 256
