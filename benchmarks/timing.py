@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 MAX_CALLS = 10**7
-# Threads of OpenBLAS and OpenMP go on spinning for some 20 ms after their work, on the cores of whoever is next.
-REST_OF_THREADS = 0.05
+# Threads of OpenMP go on spinning for some 20 ms after their work, those of OpenBLAS for more than 100, on the cores
+# of whoever is next.
+REST_OF_THREADS = 0.25
 
 
 class Measured(Protocol):
