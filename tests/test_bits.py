@@ -329,6 +329,22 @@ def test_threads_change_no_bit_of_wide_layers(n_rows, rng):
     with_threads(train)
 
 
+def test_the_size_of_the_slabs_changes_no_bit(rng):
+    # 256 rows of 1100 gradients are more than stays near, so slabs are of 4 MB; for 128 rows they are smaller. A norm
+    # that is never reached has the update done in one pass over all.
+    x, y = rng.normal(size=(256, 1300)).astype(np.float32), rng.normal(size=(256, 1100)).astype(np.float32)
+
+    def trained(clip_norm=None, n_rows=256):
+        model = cr.Sequential([cr.Dense(1100)], seed=SEED)
+        model.compile(cr.Adam(0.01, clip_norm=clip_norm), "squared_error")
+        for first in range(0, 256, n_rows):
+            model.train_step(x[first : first + n_rows], y[first : first + n_rows])
+        return weight_bits(model)
+
+    assert trained() == trained(clip_norm=1e30)
+    assert trained(n_rows=128) == trained(n_rows=128, clip_norm=1e30)
+
+
 def test_threads_change_no_bit_of_a_shuffled_epoch(rng):
     x, y = rows(rng, n_rows=700, n_in=200)
 

@@ -188,6 +188,18 @@ def test_a_row_alone_is_the_row_in_its_batch(isa, dtype, shape, rng):
         assert bits(part) == bits(backward[rows])
 
 
+def test_many_rows_of_a_large_weight_are_those_of_its_batches(rng):
+    # 9 MB of weights pass by once for 80 rows, and turned round, for every 32 rows, for 40.
+    dz, weight = (numbers(rng, *shape, dtype=np.float32) for shape in ((80, 1500), (1500, 1500)))
+
+    whole = kernels.dense_backward_input(dz, weight)
+
+    assert bits(whole) == bits(*(kernels.dense_backward_input(dz[i : i + 40], weight) for i in (0, 40)))
+    size = np.abs(reference.wide(dz)) @ np.abs(reference.wide(weight)).T
+    expected = reference.wide(dz) @ reference.wide(weight).T
+    assert_within(whole, expected, bounds.product(np.float32, size, 1500), "dx")
+
+
 def test_a_column_alone_is_the_column_among_others(isa, dtype, rng):
     x, weight = numbers(rng, 9, 40, dtype=dtype), numbers(rng, 40, 70, dtype=dtype)
     whole = kernels.dense_forward(x, weight)
