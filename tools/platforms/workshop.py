@@ -247,8 +247,8 @@ class Workshop:
         shutil.rmtree(folder)  # with what came of another version
         folder.mkdir()
         uri, archive = f"{mirror.rstrip('/')}/{path}", folder / Path(path).name
-        command = ["/usr/lib/apt/apt-helper", "-o", "APT::Sandbox::User=root", "download-file", uri, archive]
-        self.run([*command, f"SHA256:{digest}"], log=f"{package}-source")
+        command: list[str | Path] = ["/usr/lib/apt/apt-helper", "-o", "APT::Sandbox::User=root", "download-file"]
+        self.run([*command, uri, archive, f"SHA256:{digest}"], log=f"{package}-source")
 
     def _debian_mirror(self) -> str:
         """Where this machine has its own Debian packages from."""
