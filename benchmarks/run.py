@@ -13,7 +13,7 @@ from .cases import Case
 from .check import Reference
 from .peak import Peak
 from .rivals import OURS, RIVALS
-from .timing import REST_OF_THREADS, Measured, Series, calibrate, interleave, ratios, rounds_within, summarize
+from .timing import LONG_BLOCK, REST, Measured, Series, calibrate, interleave, ratios, rounds_within, summarize
 
 FORMAT = 1  # of the JSON
 PEAK = "peak"
@@ -123,11 +123,12 @@ class Room:
         if self.peak is not None and case.work[1] == "FLOP" and contenders:
             contenders = {**contenders, PEAK: self.peak}
         calls, blocks = {}, []
-        rest = REST_OF_THREADS if settings.threads > 1 else 0.0
         for name, contender in contenders.items():
             # The peak too: a shorter block would dodge the interruptions that fall on all others.
             calls[name], block_ns = calibrate(contender, settings.block_ms * 1e6)
-            blocks.append(block_ns + rest * 1e9)
+            blocks.append(block_ns)
+        rest = REST if settings.threads > 1 or max(blocks) > LONG_BLOCK * 1e9 else 0.0
+        blocks = [block_ns + rest * 1e9 for block_ns in blocks]
         rounds = rounds_within(settings.case_seconds, blocks, settings.rounds, settings.least_rounds)
         series = interleave(contenders, calls, rounds, rest)
         peak = None

@@ -9,8 +9,9 @@ from typing import Protocol
 
 MAX_CALLS = 10**7
 # Threads of OpenMP go on spinning for some 20 ms after their work, those of OpenBLAS for more than 100, on the cores
-# of whoever is next.
-REST_OF_THREADS = 0.25
+# of whoever is next. After long blocks JAX gives back memory in the background, which cost the next 20 ms a fifth.
+REST = 0.25
+LONG_BLOCK = 0.1  # seconds
 
 
 class Measured(Protocol):
