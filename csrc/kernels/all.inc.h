@@ -10,6 +10,7 @@
 #include "product_pack.inc.h"
 #include "product_loops.inc.h"
 #include "product_row.inc.h"
+#include "product_few.inc.h"
 #include "product.inc.h"
 #include "product_weight.inc.h"
 #include "losses.inc.h"

@@ -153,24 +153,39 @@ static void FN(dense_backward_input)(size_t n_rows, size_t n_in, size_t n_out, c
         .total = dx, .ld_total = ld_dx, .out = dx, .ld_out = ld_dx,
         .end = kind == CR_RELU ? CR_END_RELU_BACKWARD : CR_END_STORE, .saved = saved, .ld_saved = ld_saved,
     };
+    if (FN(are_few)(n_rows, n_out, ld_w)) {
+        FN(few_rows)(&p, kind, alpha, in_tile, scratch);
+        return;
+    }
     FN(set_tiles)(&p);
     /* Turned round it is if that moves a third of the elements or less and wastes at most a quarter of the
      * lanes (measured: 32 x 512 x 512 85 % of peak against 65 %; 128 x 512 x 512 the same), and if w, which passes
      * by for every two vectors of rows, does so twice at most or comes from a cache (512 x 4096 x 4096: 58 % of peak
-     * turned round, 80 not; 128 x 1024 x 1024 90 and 83). */
-    const size_t lanes = (n_rows + V_LANES - 1) / V_LANES * V_LANES;
+     * turned round, 80 not; 128 x 1024 x 1024 90 and 83). A few rows beyond whole vectors are left to few_rows
+     * (24 x 512 x 512 94 GFLOP/s, 81 with half of a vector idle). */
+    const int splits = CR_REGISTERS >= 32 && FN(are_few)(n_rows % V_LANES, n_out, ld_w);
+    const size_t rest = splits ? n_rows % V_LANES : 0, most = n_rows - rest;
+    const size_t lanes = (most + V_LANES - 1) / V_LANES * V_LANES;
     const int passes_often = n_rows > 4 * V_LANES && n_in * n_out * sizeof(REAL) > CR_TURN_BYTES;
-    if (V_LANES > 1 && (in_tile || dx != saved) && 4 * n_rows >= 3 * lanes &&
-        n_in * n_out >= 3 * n_rows * (n_in + n_out) && !passes_often) {
+    if (V_LANES > 1 && (in_tile || dx != saved) && 4 * most >= 3 * lanes && n_in * n_out >= 3 * most * (n_in + n_out)
+        && !passes_often) {
+        p.m = most;
         FN(rows_turned)(&p, scratch);
         if (!in_tile) {
-            FN(activation_backward)(kind, alpha, n_rows, n_in, dx, ld_dx, saved, ld_saved, dx, ld_dx);
+            FN(activation_backward)(kind, alpha, most, n_in, dx, ld_dx, saved, ld_saved, dx, ld_dx);
+        }
+        if (rest != 0) {
+            p.m = rest;
+            p.a += most * ld_dz;
+            p.out += most * ld_dx;
+            p.saved = saved == NULL ? NULL : saved + most * ld_saved;
+            FN(few_rows)(&p, kind, alpha, in_tile, scratch);
         }
         return;
     }
     const int aside = kind != CR_IDENTITY && dx == saved && (!in_tile || n_out > CR_KB);
-    const size_t most = aside ? CR_ASIDE_ROWS : CR_ROWS_BYTES / (sizeof(REAL) * CR_KB);
-    const size_t rows = FN(rows_together)(n_rows, most);
+    const size_t together = aside ? CR_ASIDE_ROWS : CR_ROWS_BYTES / (sizeof(REAL) * CR_KB);
+    const size_t rows = FN(rows_together)(n_rows, together);
     for (size_t i = 0; i < n_rows; i += rows) {
         const size_t n = FN(smaller)(n_rows - i, rows);
         if (aside) {

@@ -48,14 +48,20 @@ CR_INLINE void FN(transpose_block)(const REAL *w, size_t ld_w, REAL *to, size_t 
 #undef CR_BLOCK_STORE
 }
 
-/* The same for rows <= V_LANES of cols <= V_LANES elements; the rest of the rows of `to` is zeroed. */
-static void FN(transpose_corner)(size_t rows, size_t cols, const REAL *w, size_t ld_w, REAL *to, size_t ld_to)
+/* block[c] lane r = w[r][c] for rows <= V_LANES of cols <= V_LANES elements; the other lanes are 0. */
+CR_INLINE void FN(load_corner)(size_t rows, size_t cols, const REAL *w, size_t ld_w, V(t) block[V_LANES])
 {
-    V(t) block[V_LANES];
     for (size_t r = 0; r < V_LANES; r++) {
         block[r] = r < rows ? V(load_tail)(w + r * ld_w, cols) : V(zero)();
     }
     V(transpose)(block);
+}
+
+/* transpose_block for a corner; the rest of the rows of `to` is zeroed. */
+static void FN(transpose_corner)(size_t rows, size_t cols, const REAL *w, size_t ld_w, REAL *to, size_t ld_to)
+{
+    V(t) block[V_LANES];
+    FN(load_corner)(rows, cols, w, ld_w, block);
     for (size_t c = 0; c < cols; c++) {
         V(store)(to + c * ld_to, block[c]);
     }

@@ -364,6 +364,28 @@ CR_INLINE void cr_f64_transpose(cr_f64_t r[CR_F64_LANES])
     cr_avx2_transpose_halves_pd(&r[1], &r[3]);
 }
 
+/* From memory: half rows i and i + 4 (doubles: i + 2) come into one vector, so halves need not change places. */
+CR_INLINE void cr_f32_load_transposed(cr_f32_t r[CR_F32_LANES], const float *p, size_t ld)
+{
+#define CR_HALVES(to, at) \
+    r[to] = _mm256_insertf128_ps(_mm256_castps128_ps256(_mm_loadu_ps(at)), _mm_loadu_ps((at) + 4 * ld), 1);
+    CR_HALVES(0, p) CR_HALVES(1, p + ld) CR_HALVES(2, p + 2 * ld) CR_HALVES(3, p + 3 * ld)
+    CR_HALVES(4, p + 4) CR_HALVES(5, p + ld + 4) CR_HALVES(6, p + 2 * ld + 4) CR_HALVES(7, p + 3 * ld + 4)
+#undef CR_HALVES
+    cr_avx2_transpose_in_halves(&r[0], &r[1], &r[2], &r[3]);
+    cr_avx2_transpose_in_halves(&r[4], &r[5], &r[6], &r[7]);
+}
+
+CR_INLINE void cr_f64_load_transposed(cr_f64_t r[CR_F64_LANES], const double *p, size_t ld)
+{
+#define CR_HALVES(to, at) \
+    r[to] = _mm256_insertf128_pd(_mm256_castpd128_pd256(_mm_loadu_pd(at)), _mm_loadu_pd((at) + 2 * ld), 1);
+    CR_HALVES(0, p) CR_HALVES(1, p + ld) CR_HALVES(2, p + 2) CR_HALVES(3, p + ld + 2)
+#undef CR_HALVES
+    cr_avx2_transpose_pairs(&r[0], &r[1]);
+    cr_avx2_transpose_pairs(&r[2], &r[3]);
+}
+
 /* ---- every second element ----------------------------------------------------------------
  * In the halves first; then the two quarters in the middle change places.
  */

@@ -179,6 +179,15 @@ CR_INLINE void cr_f32_transpose(cr_f32_t r[CR_F32_LANES])
     r[3] = vreinterpretq_f32_f64(vzip2q_f64(ab_hi, cd_hi));
 }
 
+CR_INLINE void cr_f32_load_transposed(cr_f32_t r[CR_F32_LANES], const float *p, size_t ld)
+{
+    r[0] = vld1q_f32(p);
+    r[1] = vld1q_f32(p + ld);
+    r[2] = vld1q_f32(p + 2 * ld);
+    r[3] = vld1q_f32(p + 3 * ld);
+    cr_f32_transpose(r);
+}
+
 CR_INLINE void cr_f32_unzip(cr_f32_t *a, cr_f32_t *b)
 {
     const cr_f32_t even = vuzp1q_f32(*a, *b);
@@ -318,6 +327,13 @@ CR_INLINE void cr_f64_transpose(cr_f64_t r[CR_F64_LANES])
     const cr_f64_t lo = vzip1q_f64(r[0], r[1]);
     r[1] = vzip2q_f64(r[0], r[1]);
     r[0] = lo;
+}
+
+CR_INLINE void cr_f64_load_transposed(cr_f64_t r[CR_F64_LANES], const double *p, size_t ld)
+{
+    r[0] = vld1q_f64(p);
+    r[1] = vld1q_f64(p + ld);
+    cr_f64_transpose(r);
 }
 
 CR_INLINE void cr_f64_unzip(cr_f64_t *a, cr_f64_t *b)

@@ -58,6 +58,11 @@ CR_INLINE void cr_f32_store_tail(float *p, cr_f32_t v, size_t n)
 CR_INLINE cr_f32_t cr_f32_set1(float a) { return a; }
 CR_INLINE cr_f32_t cr_f32_zero(void) { return 0; }
 CR_INLINE void cr_f32_transpose(cr_f32_t r[CR_F32_LANES]) { (void)r; }
+CR_INLINE void cr_f32_load_transposed(cr_f32_t r[CR_F32_LANES], const float *p, size_t ld)
+{
+    (void)ld;
+    r[0] = p[0];
+}
 CR_INLINE void cr_f32_unzip(cr_f32_t *a, cr_f32_t *b) { (void)a, (void)b; }
 CR_INLINE void cr_f32_prefetch(const void *p) { CR_PREFETCH(p); }
 
@@ -200,6 +205,11 @@ CR_INLINE void cr_f64_store_tail(double *p, cr_f64_t v, size_t n)
 CR_INLINE cr_f64_t cr_f64_set1(double a) { return a; }
 CR_INLINE cr_f64_t cr_f64_zero(void) { return 0; }
 CR_INLINE void cr_f64_transpose(cr_f64_t r[CR_F64_LANES]) { (void)r; }
+CR_INLINE void cr_f64_load_transposed(cr_f64_t r[CR_F64_LANES], const double *p, size_t ld)
+{
+    (void)ld;
+    r[0] = p[0];
+}
 CR_INLINE void cr_f64_unzip(cr_f64_t *a, cr_f64_t *b) { (void)a, (void)b; }
 CR_INLINE void cr_f64_prefetch(const void *p) { CR_PREFETCH(p); }
 

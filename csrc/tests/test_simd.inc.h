@@ -427,6 +427,30 @@ static void T(test_transpose)(void)
     CHECK(n_wrong == 0, "f%d transpose: %lu wrong", CR_DTYPE, (unsigned long)n_wrong);
 }
 
+/* Rows V_LANES elements long and longer ones; of the last, which ends where the array does, nothing past its end. */
+static void T(test_load_transposed)(void)
+{
+    const UINT *const from = T(case_c) + N_CASES - V_LANES * V_LANES;
+    const size_t page_reals = page_size / sizeof(REAL);
+    size_t n_wrong = 0;
+    for (size_t ld = V_LANES; ld <= V_LANES + 3; ld++) {
+        REAL *const rows = (REAL *)(void *)page + page_reals - (V_LANES - 1) * ld - V_LANES;
+        for (size_t i = 0; i < V_LANES; i++) {
+            memcpy(rows + i * ld, from + i * V_LANES, V_LANES * sizeof(REAL));
+        }
+        V(t) r[V_LANES];
+        V(load_transposed)(r, rows, ld);
+        for (size_t i = 0; i < V_LANES; i++) {
+            UINT got[V_LANES];
+            T(lanes_of)(r[i], got);
+            for (size_t j = 0; j < V_LANES; j++) {
+                n_wrong += got[j] != from[j * V_LANES + i];
+            }
+        }
+    }
+    CHECK(n_wrong == 0, "f%d load_transposed: %lu wrong", CR_DTYPE, (unsigned long)n_wrong);
+}
+
 static void T(test_unzip)(void)
 {
     const UINT *const from = T(case_c) + N_CASES - 2 * V_LANES;
@@ -463,6 +487,7 @@ static void T(RUN)(void)
     T(test_tails)();
     T(test_masks)();
     T(test_transpose)();
+    T(test_load_transposed)();
     T(test_unzip)();
     T(test_prefetch)();
 }

@@ -1,0 +1,112 @@
+/* product_few.inc.h - the input gradient of a few rows, dx = (dz w^T) f', bound by the way of w into registers.
+ *
+ * Lanes run over the inputs (contract of bits, 1), so blocks of w are transposed. For a few rows it does not pay to
+ * store them as a panel and to read that again: a block of V_LANES rows and columns of w stays in registers and
+ * serves all rows, a chain of V_LANES multiply-adds each (256 x 256, 1 row: 4.9 us where a panel took 8.1).
+ */
+
+#ifndef CR_FEW_BYTES
+/* A single row is one chain of multiply-adds, which sums for two vectors of inputs take turns with; more rows, and a w
+ * that is read from far away, gain nothing by the second. */
+#define CR_FEW_BYTES ((size_t)768 << 10)
+/* With 16 registers the block leaves hardly any for sums: one or two rows, and only where a panel of four vectors would
+ * not stay in the first-level cache either. */
+#define CR_FEW_TERMS 192
+#endif
+
+/* Rows of a batch that count as few, measured. With 32 registers as many as would leave too many lanes idle if the
+ * product was turned round. (NEON's 4 lanes make short chains; not measured, so not used.) */
+CR_INLINE int FN(are_few)(size_t n_rows, size_t n_out, size_t ld_w)
+{
+    if (CR_REGISTERS >= 32) {
+        return V_LANES >= 8 && 4 * n_rows < 3 * V_LANES;
+    }
+    /* Rows a multiple of 4 KiB apart fall on one set of the first-level cache, and few lanes come back to them. */
+    return V_LANES > 1 && n_rows <= 2 && n_out >= CR_FEW_TERMS && ld_w * sizeof(REAL) % 4096 != 0;
+}
+
+/* Row r of sum, V_LANES inputs, goes on with n_terms terms: of dz's row r, and of w, whose columns block holds. */
+CR_INLINE void FN(few_terms)(size_t n_rows, size_t n_terms, const V(t) block[V_LANES], const REAL *dz, size_t ld_dz,
+                             REAL *sum)
+{
+    for (size_t r = 0; r < n_rows; r++) {
+        V(t) acc = V(load)(sum);
+        if (n_terms == V_LANES) {
+#define CR_TERM(c) acc = V(fma)(V(set1)(dz[c]), block[c], acc);
+            CR_LANES(CR_TERM)
+#undef CR_TERM
+        } else {
+            for (size_t c = 0; c < n_terms; c++) {
+                acc = V(fma)(V(set1)(dz[c]), block[c], acc);
+            }
+        }
+        V(store)(sum, acc);
+        sum += V_LANES;
+        dz += ld_dz;
+    }
+}
+
+/* The same with the block of w still in memory: n_inputs of its rows, n_terms of its columns. */
+CR_INLINE void FN(few_block)(size_t n_rows, size_t n_inputs, size_t n_terms, const REAL *w, size_t ld_w,
+                             const REAL *dz, size_t ld_dz, REAL *sum)
+{
+    V(t) block[V_LANES];
+    if (n_inputs == V_LANES && n_terms == V_LANES) {
+        V(load_transposed)(block, w, ld_w);
+        FN(few_terms)(n_rows, V_LANES, block, dz, ld_dz, sum);
+        return;
+    }
+    FN(load_corner)(n_inputs, n_terms, w, ld_w, block);
+    FN(few_terms)(n_rows, n_terms, block, dz, ld_dz, sum);
+}
+
+/* Inputs j to j + V_LANES, or to the last, of all rows: what becomes of their totals. */
+static void FN(finish_few)(const FN(product) *p, int kind, REAL alpha, int in_tile, size_t j, const REAL *total)
+{
+    const size_t n = FN(smaller)(p->n - j, V_LANES);
+    REAL *out = p->out + j;
+    const REAL *saved = p->saved == NULL ? NULL : p->saved + j;
+    if (!in_tile) {
+        FN(activation_backward)(kind, alpha, p->m, n, total, V_LANES, saved, p->ld_saved, out, p->ld_out);
+        return;
+    }
+    const int masked = n < V_LANES;
+    const V(mask_t) mask = V(mask_first)(n);
+    for (size_t r = 0; r < p->m; r++) {
+        V(t) z = V(load)(total + r * V_LANES);
+        if (p->end == CR_END_RELU_BACKWARD) {
+            z = FN(relu_slope)(z, FN(tile_load)(masked, mask, saved + r * p->ld_saved), V(zero)());
+        }
+        FN(tile_store)(masked, mask, out + r * p->ld_out, z);
+    }
+}
+
+/* All rows of C = A B^T; dx = saved is welcome. */
+static void FN(few_rows)(const FN(product) *p, int kind, REAL alpha, int in_tile, REAL *scratch)
+{
+    const size_t vectors = V_LANES < 16 || (p->m == 1 && p->n * p->k * sizeof(REAL) <= CR_FEW_BYTES) ? 2 : 1;
+    const size_t step = p->m * V_LANES; /* sums of one vector of inputs */
+    REAL *const total = scratch, *const block_sum = scratch + vectors * step;
+    for (size_t j = 0; j < p->n; j += vectors * V_LANES) {
+        const size_t end = j + FN(smaller)(p->n - j, vectors * V_LANES);
+        for (size_t q = 0; q < p->k || q == 0; q += CR_KB) {
+            const size_t last = q + FN(smaller)(p->k - q, CR_KB);
+            REAL *const sum = q == 0 ? total : block_sum;
+            for (size_t i = 0; i < vectors * step; i += V_LANES) {
+                V(store)(sum + i, V(zero)());
+            }
+            for (size_t t = q; t < last; t += V_LANES) {
+                for (size_t i = j; i < end; i += V_LANES) {
+                    FN(few_block)(p->m, FN(smaller)(end - i, V_LANES), FN(smaller)(last - t, V_LANES),
+                                  p->b + i * p->ld_b + t, p->ld_b, p->a + t, p->a_row, sum + (i - j) * p->m);
+                }
+            }
+            for (size_t i = 0; q != 0 && i < vectors * step; i += V_LANES) {
+                V(store)(total + i, V(add)(V(load)(total + i), V(load)(block_sum + i)));
+            }
+        }
+        for (size_t i = j; i < end; i += V_LANES) {
+            FN(finish_few)(p, kind, alpha, in_tile, i, total + (i - j) * p->m);
+        }
+    }
+}
