@@ -25,7 +25,7 @@ void *cr_block_alloc(size_t bytes, char **aligned)
 static void place_workspace(cr_workspace *workspace, cr_pieces *pieces, const cr_network *network, size_t n_workers)
 {
     const size_t element = network->dtype == CR_F32 ? sizeof(float) : sizeof(double);
-    const size_t ld = (network->widest + 15) & ~(size_t)15;
+    const size_t ld = cr_padded(network->widest, element);
     const size_t rows = cr_size_mul(n_workers, CR_BLOCK_ROWS);
     void *buffers = cr_piece(pieces, cr_size_mul(cr_size_mul(2, rows), ld), element);
     void *scratch = cr_piece(pieces, n_workers * CR_SCRATCH_MIN, element);

@@ -67,7 +67,7 @@ typedef struct cr_arena {
 typedef struct cr_workspace {
     void *block;             /* what to free; this struct stands at its start */
     size_t n_workers;
-    size_t ld;               /* of the two buffers */
+    size_t ld;               /* of the widest layer in the two buffers */
     void *buffers, *scratch; /* per worker: 2 * CR_BLOCK_ROWS * ld, CR_SCRATCH_MIN */
     void *row_mean, *row_inverse_std; /* of layer norms; CR_BLOCK_ROWS a worker */
     void *inverse_std;       /* of all batch norms, n_running elements, each at its running offset */
@@ -138,6 +138,19 @@ static inline void *cr_piece(cr_pieces *pieces, size_t n, size_t element)
     const size_t bytes = cr_size_add(cr_size_mul(n, element), 63);
     pieces->used = cr_size_add(pieces->used, bytes == SIZE_MAX ? SIZE_MAX : bytes & ~(size_t)63);
     return piece;
+}
+
+/* Leading dimension of a work array for rows of n elements; grows with n. Narrow rows lie side by side, so that
+ * elementwise kernels meet one long row. Wide ones are padded to whole cache lines, and by one line more where the
+ * stride would be a multiple of 2 KiB: rows at such strides fall into the same few sets of the first-level cache. */
+static inline size_t cr_padded(size_t n, size_t element_size)
+{
+    const size_t line = 64 / element_size;
+    if (n <= 16) {
+        return n;
+    }
+    const size_t ld = (n + line - 1) / line * line;
+    return ld * element_size % 2048 == 0 ? ld + line : ld;
 }
 
 void *cr_block_alloc(size_t bytes, char **aligned); /* NULL when there is no such memory */

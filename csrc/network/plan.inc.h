@@ -13,19 +13,6 @@
 /* No register tile is higher than this; a slab holds at least so many rows. */
 #define SLAB_ROWS_MIN ((size_t)16)
 
-/* Leading dimension of a work array. Narrow rows lie side by side, so that elementwise kernels meet one long row.
- * Wide ones are padded to whole cache lines, and by one line more where the stride would be a multiple of 2 KiB:
- * rows at such strides fall into the same few sets of the first-level cache. */
-static size_t RN(padded)(size_t n)
-{
-    const size_t line = 64 / sizeof(REAL);
-    if (n <= 16) {
-        return n;
-    }
-    const size_t ld = (n + line - 1) / line * line;
-    return ld * sizeof(REAL) % 2048 == 0 ? ld + line : ld;
-}
-
 static size_t RN(slab_size)(const cr_network *net, size_t n_rows)
 {
     size_t size = 0;
@@ -56,7 +43,7 @@ static void RN(place)(const cr_network *net, cr_arena *arena, cr_pieces *pieces)
     arena->first_task = cr_piece(pieces, net->n_layers + 1, sizeof(size_t));
     for (size_t i = 0; i < net->n_layers; i++) {
         const cr_record *r = &net->records[i];
-        cr_buffers b = {.ld = RN(padded)(r->n_out)};
+        cr_buffers b = {.ld = cr_padded(r->n_out, sizeof(REAL))};
         const size_t n = cr_size_mul(n_rows, b.ld);
         b.output = cr_piece(pieces, n, sizeof(REAL));
         if (r->kind == CR_LAYER_DENSE && r->saves_input) {
@@ -76,8 +63,8 @@ static void RN(place)(const cr_network *net, cr_arena *arena, cr_pieces *pieces)
     }
     arena->row_loss = cr_piece(pieces, n_rows, sizeof(double));
     arena->norm_parts = cr_piece(pieces, net->sizes.n_parameters / RANGE + 1, sizeof(double));
-    arena->ld_x = RN(padded)(net->n_in);
-    arena->ld_target = RN(padded)(net->sizes.n_out);
+    arena->ld_x = cr_padded(net->n_in, sizeof(REAL));
+    arena->ld_target = cr_padded(net->sizes.n_out, sizeof(REAL));
     arena->x = cr_piece(pieces, cr_size_mul(n_rows, arena->ld_x), sizeof(REAL));
     arena->target = cr_piece(pieces, cr_size_mul(n_rows, arena->ld_target), sizeof(REAL));
     arena->weight = cr_piece(pieces, n_rows, sizeof(REAL));
