@@ -80,9 +80,9 @@ static size_t FN(run_length)(const FN(product) *p)
     return p->soon->n_cols / (tiles_a_row > 0 ? tiles_a_row : 1) + 1;
 }
 
-/* The next tile shall fetch the next run: little by little, for processors drop requests that come faster than
- * memory answers (128 rows of 3 KiB, all at once: gathered as slowly as without). */
-static void FN(next_run)(FN(product) *p)
+/* The next tile, `width` elements wide, shall fetch the next run: little by little, for processors drop requests that
+ * come faster than memory answers (128 rows of 3 KiB, all at once: gathered as slowly as without). */
+static void FN(next_run)(FN(product) *p, size_t width)
 {
     cr_soon *const soon = p->soon;
     if (soon->next == soon->n_rows) {
@@ -90,8 +90,10 @@ static void FN(next_run)(FN(product) *p)
         return;
     }
     p->run = (const REAL *)soon->base + (size_t)soon->order[soon->next] * soon->ld + soon->at;
-    p->n_run = FN(smaller)(FN(smaller)(soon->run, V_LANES * p->terms), soon->n_cols - soon->at);
-    soon->at += p->n_run;
+    const size_t n = FN(smaller)(FN(smaller)(soon->run, V_LANES * p->terms), soon->n_cols - soon->at);
+    p->n_run = (n + width - 1) / width;
+    p->ld_run = width;
+    soon->at += n;
     if (soon->at == soon->n_cols) {
         soon->next++;
         soon->at = 0;
@@ -99,9 +101,10 @@ static void FN(next_run)(FN(product) *p)
 }
 
 /* The tiles of one panel of columns, j to j + width: rows i to i + n_rows of C, split evenly. a: row i of A
- * at the block's first term. */
+ * at the block's first term. next: a panel that lies in rows as b does and that the first tile fetches, row by row; NULL:
+ * none. */
 static void FN(panel_tiles)(FN(product) *p, size_t n_rows, const REAL *a, const REAL *b, size_t ld_b,
-                            size_t i, size_t j, size_t width, const FN(ahead) *ahead)
+                            size_t i, size_t j, size_t width, const FN(ahead) *ahead, const REAL *next)
 {
     size_t tail;
     const int shape = FN(panel_shape)(width, &tail);
@@ -118,12 +121,29 @@ static void FN(panel_tiles)(FN(product) *p, size_t n_rows, const REAL *a, const 
                               ahead->start, ahead->ld);
         }
         if (p->soon != NULL) {
-            FN(next_run)(p);
+            FN(next_run)(p, (width + V_LANES - 1) / V_LANES * V_LANES);
+        } else {
+            p->run = t == 0 ? next : NULL;
+            p->n_run = p->terms;
+            p->ld_run = ld_b;
         }
         FN(tiles)[shape][height - 1](p, a, b, ld_b, i, j, tail);
         a += height * p->a_row;
         i += height;
     }
+}
+
+/* The panel as it lies in B that follows the one of `width` columns from j on in the block from q on; NULL: none, or B
+ * is near enough. */
+static const REAL *FN(next_in_place)(const FN(product) *p, size_t q, size_t j, size_t width)
+{
+    if (p->k * p->n * sizeof(REAL) <= CR_IN_PLACE_BYTES) {
+        return NULL;
+    }
+    if (j + width < p->n) {
+        return p->b + q * p->ld_b + j + width;
+    }
+    return p->last ? NULL : p->b + (q + CR_KB) * p->ld_b;
 }
 
 /* One block of terms, from q, of rows i to i + n_rows: panel after panel, each used for all these rows. */
@@ -137,7 +157,8 @@ static void FN(rows_block)(FN(product) *p, int panels, size_t q, size_t i, size_
         const size_t next = FN(smaller)(p->n - j - width, width);
         FN(ahead) ahead = {NULL, 0, 0, 0};
         if (panels == CR_PANEL_IN_PLACE) {
-            FN(panel_tiles)(p, n_rows, a, p->b + q * p->ld_b + j, p->ld_b, i, j, width, &ahead);
+            FN(panel_tiles)(p, n_rows, a, p->b + q * p->ld_b + j, p->ld_b, i, j, width, &ahead,
+                            FN(next_in_place)(p, q, j, width));
             continue;
         }
         if (panels == CR_PANEL_COPIED) {
@@ -153,7 +174,7 @@ static void FN(rows_block)(FN(product) *p, int panels, size_t q, size_t i, size_
                 ahead = (FN(ahead)){b + width * p->ld_b, next, p->terms, p->ld_b};
             }
         }
-        FN(panel_tiles)(p, n_rows, a, scratch, ld, i, j, width, &ahead);
+        FN(panel_tiles)(p, n_rows, a, scratch, ld, i, j, width, &ahead, NULL);
     }
 }
 

@@ -111,8 +111,8 @@ typedef struct FN(product) {
     cr_soon *soon;    /* rows wanted after this product; NULL: none */
     /* the block at hand */
     size_t n_fetch; /* arrays that its tiles fetch ahead: C, saved */
-    const REAL *run; /* what the next tile fetches instead: n_run elements; NULL: nothing */
-    size_t n_run;
+    const REAL *run; /* what the next tile fetches instead: n_run times a row of its width, ld_run apart; NULL: nothing */
+    size_t n_run, ld_run;
     size_t terms;
     int first, last;
 } FN(product);
@@ -153,12 +153,12 @@ CR_INLINE void FN(tile)(const int MR, const int NV, const int TAIL, const FN(pro
     size_t ld_line = ld_to;
     if (p->run != NULL) {
         line = p->run;
-        ld_line = NV * V_LANES;
-        n_fetch = (p->n_run + ld_line - 1) / ld_line;
+        ld_line = p->ld_run;
+        n_fetch = p->n_run;
     }
     for (size_t q = 0; q < terms; q++) {
         if (q < n_fetch) {
-            if (q == (size_t)MR && p->n_fetch == 2) {
+            if (q == (size_t)MR && p->n_fetch == 2 && p->run == NULL) {
                 line = p->saved + i * p->ld_saved + j;
                 ld_line = p->ld_saved;
             }

@@ -64,7 +64,7 @@ static void FN(weight_product)(FN(product) *p, REAL *scratch)
                     FN(prefetch_rows)(from, to, 1, next, p->a_col);
                     FN(prefetch_rows)(from, to, 1, next + rows - 1, p->a_col); /* may be one line further */
                     const REAL *const b = copied ? panels + (j - c) * CR_KB : p->b + q * p->ld_b + j;
-                    FN(panel_tiles)(&part, height, a, b, copied ? 2 * V_LANES : p->ld_b, i, j, width, &none);
+                    FN(panel_tiles)(&part, height, a, b, copied ? 2 * V_LANES : p->ld_b, i, j, width, &none, NULL);
                 }
                 i += height;
             }
@@ -93,7 +93,7 @@ static void FN(weight_turned)(const FN(product) *p, REAL *scratch)
         do {
             FN(set_block)(&turned, q);
             FN(panel_tiles)(&turned, p->n, turned.a + q * turned.a_col, turned.b + q * turned.ld_b, turned.ld_b,
-                            0, 0, width, &none);
+                            0, 0, width, &none, NULL);
             q += CR_KB;
         } while (q < p->k);
         REAL *const out = p->out + j * p->ld_out;
