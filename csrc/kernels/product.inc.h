@@ -45,8 +45,8 @@ static void FN(dense_forward)(size_t n_rows, size_t n_in, size_t n_out, const RE
     };
     if (n_rows == 1 && n_in > CR_KB && n_out <= V_LANES) {
         FN(narrow_row)(&p);
-    } else if (n_rows == 1 && n_in * n_out * sizeof(REAL) > CR_STREAM_BYTES) {
-        FN(stream_row)(&p, scratch);
+    } else if (FN(are_streamed)(n_rows, n_in * n_out * sizeof(REAL))) {
+        FN(stream_rows)(&p, scratch);
     } else if (n_rows == 1 && n_out % (8 * V_LANES) == 0 && n_in * n_out * sizeof(REAL) > CR_NEAR_BYTES) {
         FN(panel_row)(&p);
     } else {
@@ -71,7 +71,7 @@ static void FN(dense_forward)(size_t n_rows, size_t n_in, size_t n_out, const RE
         return;
     }
     if (!in_tile) {
-        FN(activation)(kind, alpha, 1, n_out, y, ld_y, y, ld_y);
+        FN(activation)(kind, alpha, n_rows, n_out, y, ld_y, y, ld_y);
     }
 }
 

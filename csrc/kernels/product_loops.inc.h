@@ -10,8 +10,9 @@
 #define CR_IN_PLACE_BYTES ((size_t)1600 << 10)
 /* Rows of A taken together keep one block of A (CR_KB columns) to this: half a second-level cache. */
 #define CR_ROWS_BYTES ((size_t)512 << 10)
-/* Weights above this are read row by row when x has one row: strips of columns would jump through memory. */
+/* Weights above these lie in no second-level cache, and in no third-level one. */
 #define CR_STREAM_BYTES ((size_t)768 << 10)
+#define CR_FAR_BYTES ((size_t)24 << 20)
 /* Weights up to this lie in a first-level cache. */
 #define CR_NEAR_BYTES ((size_t)32 << 10)
 /* Weights up to this lie in a third-level cache. */
@@ -134,10 +135,10 @@ static void FN(panel_tiles)(FN(product) *p, size_t n_rows, const REAL *a, const 
 }
 
 /* The panel as it lies in B that follows the one of `width` columns from j on in the block from q on; NULL: none, or B
- * is near enough. */
+ * is near enough. With less to do to a panel the fetching is harder to hide. */
 static const REAL *FN(next_in_place)(const FN(product) *p, size_t q, size_t j, size_t width)
 {
-    if (p->k * p->n * sizeof(REAL) <= CR_IN_PLACE_BYTES) {
+    if (p->k * p->n * sizeof(REAL) <= (p->m <= CR_TILE_ROWS ? CR_TURN_BYTES : CR_IN_PLACE_BYTES)) {
         return NULL;
     }
     if (j + width < p->n) {

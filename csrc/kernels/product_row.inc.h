@@ -1,21 +1,23 @@
-/* product_row.inc.h - forward products of a single row, which are bound by latency or by reading w. */
+/* product_row.inc.h - forward products of one or a few rows, which are bound by latency or by reading w. */
 
-/* The end of the product for row 0, whose totals are complete. Forward ends only. */
-static void FN(finish_row)(const FN(product) *p)
+/* The end of the product for all rows, whose totals are complete. Forward ends only. */
+static void FN(finish_totals)(const FN(product) *p)
 {
-    for (size_t j = 0; j < p->n; j += V_LANES) {
-        const V(mask_t) mask = V(mask_first)(FN(smaller)(p->n - j, V_LANES));
-        V(t) z = V(load_masked)(mask, p->total + j);
-        if (p->bias != NULL) {
-            z = V(add)(z, V(load_masked)(mask, p->bias + j));
+    for (size_t i = 0; i < p->m; i++) {
+        for (size_t j = 0; j < p->n; j += V_LANES) {
+            const V(mask_t) mask = V(mask_first)(FN(smaller)(p->n - j, V_LANES));
+            V(t) z = V(load_masked)(mask, p->total + i * p->ld_total + j);
+            if (p->bias != NULL) {
+                z = V(add)(z, V(load_masked)(mask, p->bias + j));
+            }
+            if (p->pre != NULL) {
+                V(store_masked)(mask, p->pre + i * p->ld_pre + j, z);
+            }
+            if (p->end == CR_END_RELU) {
+                z = FN(relu)(z, V(zero)());
+            }
+            V(store_masked)(mask, p->out + i * p->ld_out + j, z);
         }
-        if (p->pre != NULL) {
-            V(store_masked)(mask, p->pre + j, z);
-        }
-        if (p->end == CR_END_RELU) {
-            z = FN(relu)(z, V(zero)());
-        }
-        V(store_masked)(mask, p->out + j, z);
     }
 }
 
@@ -56,7 +58,7 @@ static void FN(narrow_row)(const FN(product) *p)
         total = a == p->a ? sum : V(add)(total, sum);
     }
     V(store_masked)(mask, p->total, total);
-    FN(finish_row)(p);
+    FN(finish_totals)(p);
 }
 
 /* Weights that lie in the second-level cache: panels of eight vectors, whose chains hide the latency of an FMA and
@@ -86,39 +88,72 @@ static void FN(panel_row)(const FN(product) *p)
             }
         } while (q < p->k);
     }
-    FN(finish_row)(p);
+    FN(finish_totals)(p);
 }
 
-/* sum[j] = the chain of ROWS more terms, begun afresh if `first`. */
-CR_INLINE void FN(stream_terms)(const int ROWS, int first, size_t n, const REAL *a, const REAL *b, size_t ld_b,
-                                REAL *sum)
+/* Whether w, of so many bytes, is read end to end, row after row, for all rows of x: strips of columns would jump through
+ * memory, at a third of its speed (4096 x 4096, 4 rows: 2.9 ms end to end, 5.3 by strips). More rows than a few are
+ * better off with tiles, whose sums stay in registers. */
+CR_INLINE int FN(are_streamed)(size_t n_rows, size_t bytes)
 {
-    for (size_t j = 0; j < n; j += V_LANES) {
-        const size_t lanes = FN(smaller)(n - j, V_LANES);
-        const REAL *row = b + j;
-        if (lanes == V_LANES) {
-            V(t) acc = first ? V(zero)() : V(load)(sum + j);
-            for (int r = 0; r < ROWS; r++) {
-                acc = V(fma)(V(set1)(a[r]), V(load)(row), acc);
-                row += ld_b;
-            }
-            V(store)(sum + j, acc);
-        } else {
-            V(t) acc = first ? V(zero)() : V(load_tail)(sum + j, lanes);
-            for (int r = 0; r < ROWS; r++) {
-                acc = V(fma)(V(set1)(a[r]), V(load_tail)(row, lanes), acc);
-                row += ld_b;
-            }
-            V(store_tail)(sum + j, acc, lanes);
+    if (bytes > CR_FAR_BYTES) {
+        return n_rows <= (CR_REGISTERS >= 32 ? 10 : 4);
+    }
+    return bytes > CR_STREAM_BYTES && n_rows <= (CR_REGISTERS >= 32 ? 3 : 2);
+}
+
+/* One vector of sums of each of n_rows rows of A goes on with TERMS terms, or begins. n_rows is a constant where it is 1:
+ * then the elements of A stay in registers and the rows of B need not. */
+CR_INLINE void FN(stream_vector)(const int TERMS, const int MASKED, V(mask_t) mask, int first, size_t n_rows,
+                                 const REAL *a, size_t a_row, const REAL *b, size_t ld_b, REAL *sum, size_t ld_sum)
+{
+    V(t) row[8];
+    for (int r = 0; r < TERMS; r++) {
+        row[r] = FN(tile_load)(MASKED, mask, b);
+        b += ld_b;
+    }
+    for (size_t i = 0; i < n_rows; i++) {
+        V(t) acc = first ? V(zero)() : FN(tile_load)(MASKED, mask, sum);
+        for (int r = 0; r < TERMS; r++) {
+            acc = V(fma)(V(set1)(a[r]), row[r], acc);
         }
+        FN(tile_store)(MASKED, mask, sum, acc);
+        a += a_row;
+        sum += ld_sum;
     }
 }
 
-/* Large weights: eight rows of w at a time, end to end, into sums that stay in the first-level cache. Four
- * thousand columns at most, for that and for scratch, which holds the sums of the blocks after the first. */
-static void FN(stream_row)(const FN(product) *p, REAL *scratch)
+/* sum[i][j] = the chain of TERMS more terms, begun afresh if `first`, for n columns. */
+CR_INLINE void FN(stream_terms)(const int TERMS, int first, size_t n_rows, size_t n, const REAL *a, size_t a_row,
+                                const REAL *b, size_t ld_b, REAL *sum, size_t ld_sum)
 {
-    const size_t most = 4096;
+    size_t j = 0;
+    for (; j + V_LANES <= n; j += V_LANES) {
+        FN(stream_vector)(TERMS, 0, V(mask_first)(V_LANES), first, n_rows, a, a_row, b + j, ld_b, sum + j, ld_sum);
+    }
+    if (j < n) {
+        FN(stream_vector)(TERMS, 1, V(mask_first)(n - j), first, n_rows, a, a_row, b + j, ld_b, sum + j, ld_sum);
+    }
+}
+
+/* One block of terms of n columns: eight rows of B at a time, end to end. a, b: its first row and term. */
+CR_INLINE void FN(stream_block)(size_t n_rows, size_t n, size_t terms, const REAL *a, size_t a_row, const REAL *b,
+                                size_t ld_b, REAL *sum, size_t ld_sum)
+{
+    size_t t = 0;
+    for (; t + 8 <= terms; t += 8) {
+        FN(stream_terms)(8, t == 0, n_rows, n, a + t, a_row, b + t * ld_b, ld_b, sum, ld_sum);
+    }
+    for (; t < terms; t++) {
+        FN(stream_terms)(1, t == 0, n_rows, n, a + t, a_row, b + t * ld_b, ld_b, sum, ld_sum);
+    }
+}
+
+/* Large weights: read as they lie, from end to end, into sums that stay near. Four thousand columns at most, for that
+ * and for scratch, which holds the sums of the blocks after the first. */
+static void FN(stream_rows)(const FN(product) *p, REAL *scratch)
+{
+    const size_t most = FN(smaller)(4096, CR_SCRATCH_MIN / p->m / V_LANES * V_LANES);
     for (size_t j = 0; j < p->n; j += most) {
         const size_t n = FN(smaller)(p->n - j, most);
         REAL *const total = p->total + j;
@@ -126,19 +161,21 @@ static void FN(stream_row)(const FN(product) *p, REAL *scratch)
             const size_t terms = FN(smaller)(p->k - q, CR_KB);
             const REAL *const a = p->a + q, *const b = p->b + q * p->ld_b + j;
             REAL *const sum = q == 0 ? total : scratch;
-            size_t t = 0;
-            for (; t + 8 <= terms; t += 8) {
-                FN(stream_terms)(8, t == 0, n, a + t, b + t * p->ld_b, p->ld_b, sum);
+            const size_t ld_sum = q == 0 ? p->ld_total : most;
+            if (p->m == 1) {
+                FN(stream_block)(1, n, terms, a, p->a_row, b, p->ld_b, sum, ld_sum);
+            } else {
+                FN(stream_block)(p->m, n, terms, a, p->a_row, b, p->ld_b, sum, ld_sum);
             }
-            for (; t < terms; t++) {
-                FN(stream_terms)(1, t == 0, n, a + t, b + t * p->ld_b, p->ld_b, sum);
-            }
-            for (size_t c = 0; q != 0 && c < n; c += V_LANES) {
-                const V(mask_t) mask = V(mask_first)(FN(smaller)(n - c, V_LANES));
-                V(store_masked)(mask, total + c,
-                                V(add)(V(load_masked)(mask, total + c), V(load_masked)(mask, sum + c)));
+            for (size_t i = 0; q != 0 && i < p->m; i++) {
+                REAL *const to = total + i * p->ld_total;
+                const REAL *const from = sum + i * ld_sum;
+                for (size_t c = 0; c < n; c += V_LANES) {
+                    const V(mask_t) mask = V(mask_first)(FN(smaller)(n - c, V_LANES));
+                    V(store_masked)(mask, to + c, V(add)(V(load_masked)(mask, to + c), V(load_masked)(mask, from + c)));
+                }
             }
         }
     }
-    FN(finish_row)(p);
+    FN(finish_totals)(p);
 }
