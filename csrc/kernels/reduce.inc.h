@@ -204,20 +204,23 @@ CR_INLINE void FN(add_16_in_double)(const int square, const REAL *x, double s[16
 CR_INLINE double FN(sum_in_double)(const int square, size_t n, const REAL *x)
 {
     double total = 0;
+    REAL last[16] = {0}; /* the last elements, less than 16; +0 changes no partial sum: none is ever -0 */
+    for (size_t k = n / 16 * 16; k < n; k += V_LANES) {
+        const size_t left = n - k < V_LANES ? n - k : V_LANES;
+        V(store)(last + k % 16, V(load_tail)(x + k, left));
+    }
     for (size_t first = 0; first < n; first += CR_SUM_BLOCK) {
         const size_t end = n - first < CR_SUM_BLOCK ? n : first + CR_SUM_BLOCK;
         double s[16] = {0};
-        size_t i = first;
-        for (; i + 16 <= end; i += 16) {
-            FN(add_16_in_double)(square, x + i, s);
-        }
-        if (i < end) {
-            REAL last[16] = {0}; /* +0 changes no partial sum: none is ever -0 */
-            for (size_t k = 0; i + k < end; k += V_LANES) {
-                const size_t left = end - i - k < V_LANES ? end - i - k : V_LANES;
-                V(store)(last + k, V(load_tail)(x + i + k, left));
+        /* One loop for both: with two copies of its body gcc 12 makes ten times the code for doubles, a quarter as fast. */
+        for (const REAL *from = x + first;; from = last) {
+            const size_t n_terms = from == last ? 16 : (end - first) / 16 * 16;
+            for (size_t i = 0; i < n_terms; i += 16) {
+                FN(add_16_in_double)(square, from + i, s);
             }
-            FN(add_16_in_double)(square, last, s);
+            if (from == last || end % 16 == 0) {
+                break;
+            }
         }
         total += FN(fold16_double)(s);
     }
