@@ -123,7 +123,7 @@ static void FN(panel_tiles)(FN(product) *p, size_t n_rows, const REAL *a, const 
         }
         if (p->soon != NULL) {
             FN(next_run)(p, (width + V_LANES - 1) / V_LANES * V_LANES);
-        } else {
+        } else if (next != NULL) {
             p->run = t == 0 ? next : NULL;
             p->n_run = p->terms;
             p->ld_run = ld_b;
@@ -131,6 +131,9 @@ static void FN(panel_tiles)(FN(product) *p, size_t n_rows, const REAL *a, const 
         FN(tiles)[shape][height - 1](p, a, b, ld_b, i, j, tail);
         a += height * p->a_row;
         i += height;
+    }
+    if (next != NULL) {
+        p->run = NULL; /* of one tile alone */
     }
 }
 

@@ -7,6 +7,8 @@
 /* Columns of B copied together where copying pays: with one slab of A they fit scratch (AVX2, 1024 columns: 256
  * reach 86 to 90 % of peak, 64 only 70, for A is laid out anew for each group). */
 #define CR_GROUP_COLUMNS 256
+/* Shorter sums do not pay for the copying. */
+#define CR_COPY_TERMS 128
 /* Sums of so few terms take less time than their stores. Low and wide tiles then write to fewer rows at a time
  * (300 x 512: 4 rows 1.17 times as fast as with high ones, 16 rows 1.06, 64 the same). */
 #define CR_SHORT_TERMS 24
@@ -22,10 +24,13 @@ static void FN(weight_product)(FN(product) *p, REAL *scratch)
     const size_t n_tiles = (p->m + most - 1) / most;
     const size_t rows = p->m / n_tiles, more = p->m % n_tiles;
     const int pack = p->n >= 16 * V_LANES;
-    /* Rows of B a multiple of 4 KiB apart fall on one set of the first-level cache. Tiles of few rows, which use
-     * a line of it only as often, are then held up (AVX2, 1024 columns: 64 % of peak against 90 %); higher ones
-     * are not, and lose by the copying. */
-    const int copied = pack && V_LANES > 1 && CR_TILE_ROWS < 12 && p->ld_b * sizeof(REAL) % 4096 == 0 && p->m >= 128 &&
+    /* Tiles of few rows use a line of B only as often: they gain by copies of it that lie together, in few pages and in
+     * whole lines (AVX2, 256 x 1000 x 1000: 92 % of peak against 86, or 70 where B begins within a line), and the more
+     * where its rows lie a multiple of 4 KiB apart, in one set of the first-level cache (1024 columns: 90 against 64).
+     * Higher tiles lose by the copying. */
+    const int one_set = p->ld_b * sizeof(REAL) % 4096 == 0;
+    const int copied = pack && V_LANES > 1 && CR_TILE_ROWS < 12 &&
+                       (one_set ? p->m >= 128 : p->m >= 48 && p->k >= CR_COPY_TERMS) &&
                        (double)p->m * (double)p->n * (double)p->k >= CR_SCRATCH_WORK;
     /* Columns taken together keep one block of B in half a second-level cache. */
     const size_t columns = copied ? CR_GROUP_COLUMNS : CR_ROWS_BYTES / (CR_KB * sizeof(REAL));
