@@ -1,5 +1,6 @@
 """Fixtures that every test file uses; `reference` and `bounds` are importable from the tests."""
 
+import gc
 import importlib.util
 import os
 import platform
@@ -45,6 +46,13 @@ hypothesis.settings.register_profile(
     suppress_health_check=[hypothesis.HealthCheck.too_slow],
 )
 hypothesis.settings.load_profile("chainrule")
+
+
+@pytest.fixture
+def tidy():
+    """Leave the collector nothing of earlier tests: CPython loses a KeyboardInterrupt that comes in the callback of a
+    weak reference, and a dead figure of matplotlib's has many of them."""
+    gc.collect()
 
 
 @pytest.fixture(params=[_FORCED_ISA] if _FORCED_ISA else _core.isas_supported())

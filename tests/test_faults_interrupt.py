@@ -16,7 +16,10 @@ from tools import EMULATED
 import chainrule as cr
 from chainrule import model as module
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs signals that can be sent")
+pytestmark = [
+    pytest.mark.skipif(sys.platform == "win32", reason="needs signals that can be sent"),
+    pytest.mark.usefixtures("tidy"),
+]
 
 N_ROWS, BATCH = 600, 8
 SECONDS = 0.2  # the promise; plus what a busy machine may add before the process runs at all

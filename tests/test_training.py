@@ -413,6 +413,7 @@ CTRL_C = {
 
 
 @needs_timer
+@pytest.mark.usefixtures("tidy")
 @pytest.mark.parametrize("kind", CTRL_C)
 def test_ctrl_c(kind, rng):
     """Promised are 200 ms; a test machine may be busy, so ANSWER is let pass."""
@@ -438,6 +439,7 @@ def test_ctrl_c(kind, rng):
 
 
 @needs_timer
+@pytest.mark.usefixtures("tidy")
 def test_ctrl_c_leaves_whole_steps(rng):
     """The weights after the interrupt are those of so many steps, bit for bit."""
     x, y = rng.normal(size=(3000, N_IN)), np.arange(3000) % N_OUT
@@ -459,6 +461,7 @@ def test_ctrl_c_leaves_whole_steps(rng):
 
 
 @needs_timer
+@pytest.mark.usefixtures("tidy")
 def test_ctrl_c_stops_a_long_predict():
     model = cr.Sequential([cr.Dense(256, "tanh"), cr.Dense(256, "tanh"), cr.Dense(1)])
     model.build(8)
