@@ -138,10 +138,11 @@ static void FN(panel_tiles)(FN(product) *p, size_t n_rows, const REAL *a, const 
 }
 
 /* The panel as it lies in B that follows the one of `width` columns from j on in the block from q on; NULL: none, or B
- * is near enough. With less to do to a panel the fetching is harder to hide. */
+ * is near enough. With less to do to a panel the fetching is harder to hide. (784-512-512-10 gains 3 % in a step of 256
+ * rows and 8 in predicting 1024, 2048-2048-2048-10 with 64 rows 9.) */
 static const REAL *FN(next_in_place)(const FN(product) *p, size_t q, size_t j, size_t width)
 {
-    if (p->k * p->n * sizeof(REAL) <= (p->m <= CR_TILE_ROWS ? CR_TURN_BYTES : CR_IN_PLACE_BYTES)) {
+    if (p->k * p->n * sizeof(REAL) <= (p->m <= CR_TILE_ROWS ? CR_TURN_BYTES : CR_STREAM_BYTES)) {
         return NULL;
     }
     if (j + width < p->n) {
