@@ -408,15 +408,10 @@ static void T(test_masks)(void)
           CR_DTYPE);
 }
 
-static void T(test_transpose)(void)
+/* How many lanes of r are not those of the transpose of from, V_LANES rows side by side. */
+static size_t T(not_transposed)(const V(t) r[V_LANES], const UINT *from)
 {
-    const UINT *const from = T(case_c) + N_CASES - V_LANES * V_LANES; /* random, so all different */
-    V(t) r[V_LANES];
     size_t n_wrong = 0;
-    for (size_t i = 0; i < V_LANES; i++) {
-        r[i] = T(vector)(from + i * V_LANES);
-    }
-    V(transpose)(r);
     for (size_t i = 0; i < V_LANES; i++) {
         UINT got[V_LANES];
         T(lanes_of)(r[i], got);
@@ -424,10 +419,22 @@ static void T(test_transpose)(void)
             n_wrong += got[j] != from[j * V_LANES + i];
         }
     }
+    return n_wrong;
+}
+
+static void T(test_transpose)(void)
+{
+    const UINT *const from = T(case_c) + N_CASES - V_LANES * V_LANES; /* random, so all different */
+    V(t) r[V_LANES];
+    for (size_t i = 0; i < V_LANES; i++) {
+        r[i] = T(vector)(from + i * V_LANES);
+    }
+    V(transpose)(r);
+    const size_t n_wrong = T(not_transposed)(r, from);
     CHECK(n_wrong == 0, "f%d transpose: %lu wrong", CR_DTYPE, (unsigned long)n_wrong);
 }
 
-/* Rows V_LANES elements long and longer ones; of the last, which ends where the array does, nothing past its end. */
+/* Rows V_LANES elements apart and further, up against the next page: nothing past the last one may be read. */
 static void T(test_load_transposed)(void)
 {
     const UINT *const from = T(case_c) + N_CASES - V_LANES * V_LANES;
@@ -440,13 +447,7 @@ static void T(test_load_transposed)(void)
         }
         V(t) r[V_LANES];
         V(load_transposed)(r, rows, ld);
-        for (size_t i = 0; i < V_LANES; i++) {
-            UINT got[V_LANES];
-            T(lanes_of)(r[i], got);
-            for (size_t j = 0; j < V_LANES; j++) {
-                n_wrong += got[j] != from[j * V_LANES + i];
-            }
-        }
+        n_wrong += T(not_transposed)(r, from);
     }
     CHECK(n_wrong == 0, "f%d load_transposed: %lu wrong", CR_DTYPE, (unsigned long)n_wrong);
 }
