@@ -356,6 +356,19 @@ def test_threads_change_no_bit_of_a_shuffled_epoch(rng):
     with_threads(train)
 
 
+def test_trials_of_other_numbers_of_threads_change_no_bit(rng):
+    """Enough steps and predictions that the number of threads is tried out, in `fit` and call by call."""
+    x, y = rows(rng, n_rows=1300, n_in=100)
+
+    def train():
+        model = compiled([cr.Dense(120, "tanh"), cr.Dense(110, "relu"), cr.Dense(N_OUT)], "adam", n_in=100)
+        model.fit(x, y, batch_size=64, epochs=4)
+        found = [model.train_step(x[:50], y[:50]) for _ in range(40)]
+        return weight_bits(model) + bits(found, model.history["loss"], *[model.predict(x[:200]) for _ in range(40)])
+
+    with_threads(train)
+
+
 # -- the batch a row came in, and memory -------------------------------------------------------------------
 
 

@@ -146,11 +146,17 @@ static double RN(step)(RN(pass) *p, double total_weight, double learning_rate)
     const double penalty = net->has_penalty ? RN(network_penalty)(net) : 0.0;
     cr_prepare_update(&net->optimizer, net->steps + 1, learning_rate, &p->update);
     p->loss_scale = (REAL)(total_weight != 0.0 ? 1.0 / total_weight : 0.0);
+    const cr_lap lap = cr_lap_begin(&net->training, p->n_rows, p->threads);
+    if (lap.n_threads != p->n_threads) {
+        RN(set_threads)(p, lap.n_threads);
+    }
+    p->mode = RN(choose_mode)(net, p->n_threads);
     if (p->is_small) {
         RN(small_step)(p);
     } else {
         RN(general_step)(p);
     }
+    cr_lap_end(&lap);
     net->steps++;
     net->forwards++;
     net->last.valid = 0; /* its arrays are this step's now */
@@ -169,7 +175,6 @@ cr_status RN(network_train_step)(cr_network *net, const cr_rows *rows, double le
     }
     RN(pass) p = {.net = net};
     RN(pass_for)(&p, net, rows->n_rows);
-    p.mode = RN(choose_mode)(net, p.n_threads);
     p.is_small = RN(is_small)(net, p.kernels, rows->n_rows);
     const double total_weight = RN(set_batch)(&p, rows, NULL, 0, rows->n_rows);
     *loss = RN(step)(&p, total_weight, learning_rate);
@@ -231,7 +236,6 @@ cr_status RN(network_fit)(cr_network *net, const cr_rows *rows, const int64_t *o
         const size_t n = left < batch_size ? left : batch_size;
         if (i == first_step || n != p.n_rows) {
             RN(pass_for)(&p, net, n);
-            p.mode = RN(choose_mode)(net, p.n_threads);
             p.is_small = RN(is_small)(net, p.kernels, n);
         }
         const double total_weight = RN(set_batch)(&p, rows, order, first, n);
@@ -255,17 +259,19 @@ cr_status RN(network_evaluate)(cr_network *net, const cr_rows *rows, double *los
     if (status != CR_OK) {
         return status;
     }
-    const size_t n_threads = cr_threads_for(net, n_rows, 1);
-    cr_workspace *workspace = cr_workspace_take(net, n_threads);
+    const cr_lap lap = RN(serving_lap)(net, n_rows);
+    cr_workspace *workspace = cr_workspace_take(net, lap.n_threads);
     if (workspace == NULL || !cr_workspace_losses(workspace, n_rows)) {
         if (workspace != NULL) {
             cr_workspace_give(net, workspace);
         }
+        cr_lap_end(&lap);
         return CR_NO_MEMORY;
     }
     RN(serving) s = {.net = net, .kernels = CURRENT(), .workspace = workspace, .n_rows = n_rows, .x = rows->x,
                      .ld_x = rows->ld_x, .y = prediction, .ld_y = ld_prediction, .rows = rows};
-    RN(serve)(&s, n_threads);
+    RN(serve)(&s, lap.n_threads);
+    cr_lap_end(&lap);
     *loss = RN(mean_loss)(s.kernels, workspace->row_loss, n_rows, RN(total_weight)(rows->weight, NULL, n_rows))
             + RN(network_penalty)(net);
     cr_workspace_give(net, workspace);

@@ -102,6 +102,17 @@ static void RN(serve_block)(void *argument, size_t index, size_t worker)
     }
 }
 
+/* Threads for serving n_rows: no more than there are rows to share. */
+static cr_lap RN(serving_lap)(cr_network *net, size_t n_rows)
+{
+    cr_threads threads = cr_threads_for(net, n_rows, 1);
+    if (threads.most > n_rows && n_rows > 0) {
+        threads.most = n_rows;
+        threads.rule = threads.rule < n_rows ? threads.rule : n_rows;
+    }
+    return cr_lap_begin(&net->serving, n_rows, threads);
+}
+
 /* Serve all rows; the caller has taken s->workspace for n_threads workers. */
 static void RN(serve)(RN(serving) *s, size_t n_threads)
 {
@@ -128,15 +139,15 @@ static void RN(serve)(RN(serving) *s, size_t n_threads)
 
 cr_status RN(network_predict)(cr_network *net, size_t n_rows, const REAL *x, size_t ld_x, REAL *y, size_t ld_y)
 {
-    const size_t n_threads = cr_threads_for(net, n_rows, 1);
-    RN(serving) s = {.net = net, .kernels = CURRENT(), .workspace = cr_workspace_take(net, n_threads),
+    const cr_lap lap = RN(serving_lap)(net, n_rows);
+    RN(serving) s = {.net = net, .kernels = CURRENT(), .workspace = cr_workspace_take(net, lap.n_threads),
                      .n_rows = n_rows, .x = x, .ld_x = ld_x, .y = y, .ld_y = ld_y};
-    if (s.workspace == NULL) {
-        return CR_NO_MEMORY;
+    if (s.workspace != NULL) {
+        RN(serve)(&s, lap.n_threads);
+        cr_workspace_give(net, s.workspace);
     }
-    RN(serve)(&s, n_threads);
-    cr_workspace_give(net, s.workspace);
-    return CR_OK;
+    cr_lap_end(&lap);
+    return s.workspace == NULL ? CR_NO_MEMORY : CR_OK;
 }
 
 /* ---- training ------------------------------------------------------------------------------------------ */

@@ -91,19 +91,30 @@ int cr_workspace_losses(cr_workspace *workspace, size_t n_rows)
 
 /* ---- threads ------------------------------------------------------------------------------------------- */
 
-/* Waking a sleeping helper takes 40-50 us, so work below 200 us stays on one thread; each thread beyond the first
- * gets at least 100 us. The rates (multiply-adds and elements a second) are those of one fast core: on a slower
- * one the work is worth a thread a little earlier than this says. */
-size_t cr_threads_for(const cr_network *network, size_t n_rows, int products)
+/* Seconds of work that a thread gets at least: by rule, for waking a sleeping helper takes 40-50 us; and when a pace
+ * tries more. The rates (multiply-adds and elements a second) are those of one core of 100 GFLOP/s; others take from
+ * half as long (Zen 5) to ten times (without vectors). */
+#define RULE_SECONDS 100e-6
+#define LEAST_SECONDS 12.5e-6
+/* Passes this long gain by threads wherever there are cores, and trials of them would take too long. */
+#define LONG_SECONDS 20e-3
+
+static size_t threads_worth(double seconds, double a_thread, size_t available)
+{
+    const double worth = seconds / a_thread;
+    return worth < 2.0 ? 1 : worth < (double)available ? (size_t)worth : available;
+}
+
+cr_threads cr_threads_for(const cr_network *network, size_t n_rows, int products)
 {
     const double rate = network->dtype == CR_F32 ? 5e10 : 2.5e10;
     const double seconds = (double)n_rows * products * (network->weight_work + 4.0 * network->element_work) / rate;
-    if (seconds < 200e-6) {
-        return 1;
+    if (seconds < 2 * LEAST_SECONDS) {
+        return (cr_threads){1, 1};
     }
     const size_t available = cr_get_num_threads();
-    const double worth = seconds / 100e-6;
-    return worth < (double)available ? (size_t)worth : available;
+    const size_t rule = threads_worth(seconds, RULE_SECONDS, available);
+    return (cr_threads){rule, seconds > LONG_SECONDS ? rule : threads_worth(seconds, LEAST_SECONDS, available)};
 }
 
 /* ---- a description ------------------------------------------------------------------------------------- */
@@ -252,6 +263,8 @@ cr_status cr_network_create(cr_dtype dtype, size_t n_in, size_t n_layers, const 
     net->arrays = *arrays;
     net->seed = seed;
     atomic_init(&net->spare, NULL);
+    atomic_init(&net->training.taken, 0);
+    atomic_init(&net->serving.taken, 0);
     make_records(net, layers);
     *network = net;
     return CR_OK;

@@ -10,6 +10,7 @@
 #include <stdatomic.h>
 
 #include "../kernel_table.h"
+#include "../pace.h"
 
 #define CR_NONE ((size_t)-1)
 
@@ -111,6 +112,7 @@ struct cr_network {
     } last;
 
     _Atomic(cr_workspace *) spare; /* one idle workspace, or NULL */
+    cr_pace training, serving; /* threads of the steps, and of predictions and evaluations */
 };
 
 /* ---- sizes that stop at SIZE_MAX instead of wrapping; an allocation of SIZE_MAX is refused ------------ */
@@ -156,7 +158,7 @@ static inline size_t cr_padded(size_t n, size_t element_size)
 void *cr_block_alloc(size_t bytes, char **aligned); /* NULL when there is no such memory */
 
 /* How many threads a pass over n_rows is worth: products = 1 for a forward, 3 for a training step. */
-size_t cr_threads_for(const cr_network *network, size_t n_rows, int products);
+cr_threads cr_threads_for(const cr_network *network, size_t n_rows, int products);
 
 /* A workspace from the spare place or new (NULL: no memory), and back there. */
 cr_workspace *cr_workspace_take(cr_network *network, size_t n_workers);

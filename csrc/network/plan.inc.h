@@ -77,7 +77,7 @@ static void RN(place)(const cr_network *net, cr_arena *arena, cr_pieces *pieces)
 
 cr_status RN(network_reserve)(cr_network *net, size_t n_rows)
 {
-    const size_t n_threads = cr_threads_for(net, n_rows, 3);
+    const size_t n_threads = cr_threads_for(net, n_rows, 3).most;
     if (net->arena.block != NULL && n_rows <= net->arena.n_rows && n_threads <= net->arena.n_workers) {
         return CR_OK;
     }
@@ -116,7 +116,9 @@ typedef enum RN(mode) {
 typedef struct RN(pass) {
     cr_network *net;
     const RN(kernels) *kernels;
-    size_t n_rows, n_threads, chunk; /* rows a task takes */
+    size_t n_rows;
+    cr_threads threads;
+    size_t n_threads, chunk; /* rows a task takes */
 
     /* The batch. With `order` set the rows order[0 .. n_rows-1] of source are gathered into the arena first. */
     const REAL *x;
@@ -170,17 +172,23 @@ static size_t RN(rows_per_task)(const RN(kernels) *kernels, size_t n_rows, size_
     return (n_rows + n_threads * a_thread - 1) / (n_threads * a_thread);
 }
 
+static void RN(set_threads)(RN(pass) *p, size_t n_threads)
+{
+    p->n_threads = n_threads;
+    p->chunk = RN(rows_per_task)(p->kernels, p->n_rows, n_threads);
+}
+
 /* Settle threads and chunks for n_rows; the arena must have room. */
 static void RN(pass_for)(RN(pass) *p, cr_network *net, size_t n_rows)
 {
+    const size_t n_workers = net->arena.n_workers;
     p->net = net;
     p->kernels = CURRENT();
     p->n_rows = n_rows;
-    p->n_threads = cr_threads_for(net, n_rows, 3);
-    if (p->n_threads > net->arena.n_workers) {
-        p->n_threads = net->arena.n_workers;
-    }
-    p->chunk = RN(rows_per_task)(p->kernels, n_rows, p->n_threads);
+    p->threads = cr_threads_for(net, n_rows, 3);
+    p->threads.rule = p->threads.rule < n_workers ? p->threads.rule : n_workers;
+    p->threads.most = p->threads.most < n_workers ? p->threads.most : n_workers;
+    RN(set_threads)(p, p->threads.rule);
 }
 
 /* Rows `row` and on of the input of layer i. */

@@ -14,7 +14,8 @@ from ._checks import choose, integer
 def set_num_threads(n: int | None) -> None:
     """Set the largest number of threads that later calls may use.
 
-    Small work runs on one thread whatever the limit, and results never depend on it.
+    Small work runs on one thread whatever the limit. How many threads up to the limit a larger step or prediction
+    gets is tried out while it runs, and results never depend on it.
 
     Parameters
     ----------

@@ -1,0 +1,130 @@
+/* pace.c - the trials of pace.h. */
+#include "pace.h"
+
+#include "team.h"
+
+/* A trial is so many passes with the present number, then one that wakes the helpers, then as many with the rival;
+ * the fastest of each counts, for what disturbs a pass only lengthens it. */
+#define SAMPLES 3
+/* Passes before the first trial, and after one that changed the number. */
+#define SOON 16
+/* Passes between trials: a lost one costs up to two passes more (LOST), that is 3 % at first and 0.2 % in the end. */
+#define HOLD_MIN 64
+#define HOLD_MAX 1024
+/* More threads must save this share: they take cores from others. */
+#define GAIN 0.05
+/* No thread is tried that would get less than this to do; a wake-up alone takes 40 us. */
+#define WORTH_SECONDS 25e-6
+/* A rival that takes so much longer has lost, without further samples. */
+#define LOST 1.5
+#define LOST_AWAKING 3.0
+
+static void wait_for_next(cr_pace *pace, unsigned passes)
+{
+    pace->rival = 0;
+    pace->left = passes;
+}
+
+static void begin_anew(cr_pace *pace, size_t n_rows, cr_threads threads)
+{
+    pace->n_rows = n_rows;
+    pace->most = threads.most;
+    pace->n_threads = threads.rule;
+    pace->hold = HOLD_MIN;
+    pace->downwards = 1; /* so that the first trial is of more, where there are more */
+    wait_for_next(pace, threads.rule == 1 ? 1 : SOON);
+}
+
+static void begin_trial(cr_pace *pace)
+{
+    const size_t n = pace->n_threads;
+    const size_t more = 2 * n < pace->most ? 2 * n : pace->most;
+    pace->downwards = n > 1 && (more == n || !pace->downwards);
+    pace->rival = pace->downwards ? n / 2 : more;
+    pace->n_timed = 0;
+}
+
+static void end_trial(cr_pace *pace, int won)
+{
+    if (won) {
+        pace->n_threads = pace->rival;
+        pace->hold = HOLD_MIN;
+        pace->downwards = !pace->downwards; /* go on that way: begin_trial turns it round */
+        wait_for_next(pace, SOON);
+    } else {
+        wait_for_next(pace, pace->hold);
+        pace->hold = 2 * pace->hold < HOLD_MAX ? 2 * pace->hold : HOLD_MAX;
+    }
+}
+
+size_t cr_pace_next(cr_pace *pace, size_t n_rows, cr_threads threads, int *timed)
+{
+    *timed = 0;
+    if (atomic_exchange_explicit(&pace->taken, 1, memory_order_acquire)) {
+        return threads.rule;
+    }
+    const int is_new = n_rows != pace->n_rows && pace->n_rows != 0 && n_rows != pace->n_rows_before;
+    pace->n_rows_before = n_rows;
+    size_t n_threads = threads.rule;
+    if (!is_new) {
+        if (n_rows != pace->n_rows || threads.most != pace->most) {
+            begin_anew(pace, n_rows, threads);
+        }
+        if (pace->rival == 0 && pace->left-- == 0) {
+            begin_trial(pace);
+        }
+        *timed = pace->rival != 0;
+        n_threads = *timed && pace->n_timed >= SAMPLES ? pace->rival : pace->n_threads;
+    }
+    if (!*timed) {
+        atomic_store_explicit(&pace->taken, 0, memory_order_release);
+    }
+    return n_threads;
+}
+
+void cr_pace_took(cr_pace *pace, double seconds)
+{
+    const unsigned i = pace->n_timed++;
+    if (i < SAMPLES) {
+        pace->best = i == 0 || seconds < pace->best ? seconds : pace->best;
+        const double work = pace->best * (double)pace->n_threads;
+        if (i == SAMPLES - 1 && pace->rival > pace->n_threads && work < WORTH_SECONDS * (double)pace->rival) {
+            end_trial(pace, 0);
+        }
+    } else if (i == SAMPLES) {
+        pace->rival_best = seconds;
+        if (seconds > LOST_AWAKING * pace->best) {
+            end_trial(pace, 0);
+        }
+    } else {
+        pace->rival_best = seconds < pace->rival_best ? seconds : pace->rival_best;
+        if (seconds > LOST * pace->best) {
+            end_trial(pace, 0);
+        } else if (i == 2 * SAMPLES) {
+            const double least = pace->rival < pace->n_threads ? 1.0 : 1.0 - GAIN;
+            end_trial(pace, pace->rival_best < least * pace->best);
+        }
+    }
+    atomic_store_explicit(&pace->taken, 0, memory_order_release);
+}
+
+cr_lap cr_lap_begin(cr_pace *pace, size_t n_rows, cr_threads threads)
+{
+    cr_lap lap = {threads.rule, NULL, 0.0};
+    if (threads.most > 1) {
+        int timed;
+        lap.n_threads = cr_pace_next(pace, n_rows, threads, &timed);
+        if (timed) {
+            lap.pace = pace;
+            lap.start = cr_seconds();
+        }
+    }
+    return lap;
+}
+
+void cr_lap_end(const cr_lap *lap)
+{
+    if (lap->pace != NULL) {
+        cr_pace_took(lap->pace, cr_seconds() - lap->start);
+    }
+}

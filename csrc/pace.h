@@ -1,0 +1,48 @@
+/* pace.h - how many threads a pass of one size is given: begun by rule, found by trying, kept while it pays.
+ *
+ * What a second thread brings depends on what no rule of work knows: the speed of the cores, how they share caches and
+ * memory, who else uses them, whether the helpers are awake. So some passes are timed, in a trial of half or twice as
+ * many threads beside the present number, and a trial that changes nothing makes the next one come later. Threads
+ * change no bits, so the clock cannot either.
+ */
+#ifndef CR_PACE_H
+#define CR_PACE_H
+
+#include <stdatomic.h>
+#include <stddef.h>
+
+/* How many threads a pass may have, and how many before anything is known. */
+typedef struct cr_threads {
+    size_t rule, most;
+} cr_threads;
+
+/* Zeros are a pace that knows nothing yet. */
+typedef struct cr_pace {
+    atomic_int taken;      /* by the pass that is timed or is just asking */
+    size_t n_rows;         /* the size it is about */
+    size_t n_rows_before;  /* that of the last pass */
+    size_t most;           /* the limit then */
+    size_t n_threads;      /* settled for */
+    size_t rival;          /* on trial; 0: no trial */
+    unsigned n_timed;      /* passes of this trial that are over */
+    unsigned left, hold;   /* passes until the next trial; what the last wait was */
+    int downwards;         /* the last trial was of fewer threads */
+    double best, rival_best; /* seconds */
+} cr_pace;
+
+/* Threads for the next pass, over n_rows rows. With *timed set, cr_pace_took must follow. Sizes other than the one it
+ * is about get threads.rule, until one comes twice in a row. Safe to call from several threads at once. */
+size_t cr_pace_next(cr_pace *pace, size_t n_rows, cr_threads threads, int *timed);
+void cr_pace_took(cr_pace *pace, double seconds);
+
+/* The same around a pass, with the clock. */
+typedef struct cr_lap {
+    size_t n_threads;
+    cr_pace *pace; /* NULL: not timed */
+    double start;
+} cr_lap;
+
+cr_lap cr_lap_begin(cr_pace *pace, size_t n_rows, cr_threads threads);
+void cr_lap_end(const cr_lap *lap);
+
+#endif

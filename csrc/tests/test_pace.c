@@ -1,0 +1,147 @@
+/* test_pace.c - the number of threads that trials settle for, on machines made of a formula. */
+#include "check.h"
+#include "pace.h"
+
+/* Seconds of a pass with 1, 2, 4, 8 and 16 threads. */
+typedef struct machine {
+    const char *name;
+    double seconds[5];
+} machine;
+
+static const machine quiet = {"two cores", {100e-6, 60e-6, 60e-6, 60e-6, 60e-6}};
+static const machine rival_caches = {"two cores that share nothing", {100e-6, 140e-6, 140e-6, 140e-6, 140e-6}};
+static const machine hopeless = {"a helper that is never there", {100e-6, 3e-3, 3e-3, 3e-3, 3e-3}};
+static const machine tie = {"no gain", {100e-6, 98e-6, 98e-6, 98e-6, 98e-6}};
+static const machine eight_cores = {"eight cores", {800e-6, 420e-6, 220e-6, 130e-6, 170e-6}};
+static const machine little_work = {"little work", {40e-6, 25e-6, 25e-6, 25e-6, 25e-6}};
+
+static double seconds_of(const machine *m, size_t n_threads)
+{
+    size_t i = 0;
+    while ((size_t)1 << i < n_threads) {
+        i++;
+    }
+    return m->seconds[i];
+}
+
+/* n passes over n_rows rows; returns their seconds, and the last number of threads in *n_threads. Every seventh pass
+ * is disturbed. */
+static double pass(cr_pace *pace, const machine *m, unsigned n, size_t n_rows, cr_threads threads, size_t *n_threads)
+{
+    double total = 0.0;
+    for (unsigned i = 0; i < n; i++) {
+        int timed;
+        *n_threads = cr_pace_next(pace, n_rows, threads, &timed);
+        CHECK(*n_threads >= 1 && *n_threads <= threads.most, "%s: %zu threads of %zu", m->name, *n_threads,
+              threads.most);
+        const double seconds = seconds_of(m, *n_threads);
+        total += seconds;
+        if (timed) {
+            cr_pace_took(pace, i % 7 == 6 ? 1.4 * seconds : seconds);
+        }
+    }
+    return total;
+}
+
+/* From `rule` threads of `most` it settles for `settled` within `n` passes, and 4000 more take at most `loss` longer
+ * than all with that number would. */
+static void settles(const machine *m, size_t rule, size_t most, unsigned n, size_t settled, double loss)
+{
+    cr_pace pace = {0};
+    const cr_threads threads = {rule, most};
+    size_t n_threads;
+    pass(&pace, m, n, 32, threads, &n_threads);
+    CHECK(pace.n_threads == settled, "%s, from %zu of %zu: %zu threads after %u passes", m->name, rule, most,
+          pace.n_threads, n);
+    const double total = pass(&pace, m, 4000, 32, threads, &n_threads);
+    CHECK(pace.n_threads == settled, "%s, from %zu of %zu: %zu threads in the end", m->name, rule, most,
+          pace.n_threads);
+    const double best = 4000 * seconds_of(m, settled);
+    CHECK(total <= (1.0 + loss + 1e-9) * best, "%s, from %zu of %zu: %g of the best", m->name, rule, most,
+          total / best);
+}
+
+static void test_settling(void)
+{
+    settles(&quiet, 1, 2, 10, 2, 0.01);
+    settles(&quiet, 2, 2, 100, 2, 0.01);
+    settles(&rival_caches, 1, 2, 10, 1, 0.01);
+    settles(&rival_caches, 2, 2, 30, 1, 0.01);
+    settles(&hopeless, 1, 2, 10, 1, 0.08); /* one such pass is thirty others */
+    settles(&hopeless, 2, 2, 30, 1, 0.08);
+    settles(&tie, 1, 2, 10, 1, 0.01);
+    settles(&eight_cores, 1, 16, 100, 8, 0.01);
+    settles(&eight_cores, 2, 16, 100, 8, 0.01);
+    settles(&eight_cores, 16, 16, 100, 8, 0.01);
+    settles(&eight_cores, 1, 6, 100, 6, 0.01);
+    settles(&little_work, 1, 2, 10, 1, 0.0); /* more are never tried */
+    settles(&little_work, 1, 16, 10, 1, 0.0);
+}
+
+static void test_changes(void)
+{
+    cr_pace pace = {0};
+    const cr_threads threads = {1, 2};
+    size_t n_threads;
+    pass(&pace, &quiet, 4000, 32, threads, &n_threads);
+    pass(&pace, &rival_caches, 1100, 32, threads, &n_threads);
+    CHECK(pace.n_threads == 1, "two threads that became slower are kept");
+    pass(&pace, &rival_caches, 4000, 32, threads, &n_threads);
+    pass(&pace, &quiet, 1100, 32, threads, &n_threads);
+    CHECK(pace.n_threads == 2, "two threads that became faster are not taken");
+
+    pass(&pace, &quiet, 1, 7, threads, &n_threads); /* the rest of an epoch */
+    CHECK(n_threads == 1, "another size: %zu threads", n_threads);
+    pass(&pace, &quiet, 1, 32, threads, &n_threads);
+    pass(&pace, &quiet, 1, 7, threads, &n_threads);
+    pass(&pace, &quiet, 1, 32, threads, &n_threads);
+    CHECK(n_threads == 2, "the size before: %zu threads", n_threads);
+    pass(&pace, &rival_caches, 30, 7, threads, &n_threads);
+    CHECK(pace.n_rows == 7 && pace.n_threads == 1, "%zu threads for %zu rows", pace.n_threads, pace.n_rows);
+
+    pass(&pace, &quiet, 4000, 32, threads, &n_threads);
+    pass(&pace, &eight_cores, 100, 32, (cr_threads){1, 16}, &n_threads);
+    CHECK(pace.n_threads == 8, "a limit of 16 instead of 2: %zu threads", pace.n_threads);
+    pass(&pace, &eight_cores, 1, 32, (cr_threads){1, 2}, &n_threads); /* checks that there are no more */
+}
+
+static void test_callers_at_once(void)
+{
+    cr_pace pace = {0};
+    const cr_threads threads = {1, 2};
+    int timed = 0, other;
+    size_t n_threads = 0;
+    for (int i = 0; i < 10 && !timed; i++) {
+        n_threads = cr_pace_next(&pace, 32, threads, &timed);
+    }
+    CHECK(timed && n_threads == 1, "no trial in ten passes");
+    CHECK(cr_pace_next(&pace, 32, (cr_threads){5, 9}, &other) == 5 && !other, "a second pass during a timed one");
+    cr_pace_took(&pace, 100e-6);
+    n_threads = cr_pace_next(&pace, 32, threads, &timed);
+    CHECK(timed && n_threads == 1 && pace.n_timed == 1, "the trial does not go on");
+    cr_pace_took(&pace, 100e-6);
+}
+
+static void test_laps(void)
+{
+    cr_pace pace = {0};
+    const cr_lap lap = cr_lap_begin(&pace, 32, (cr_threads){1, 1});
+    cr_lap_end(&lap);
+    CHECK(lap.n_threads == 1 && lap.pace == NULL && pace.n_rows == 0, "one thread is not asked about");
+    for (int i = 0; i < 5; i++) {
+        const cr_lap timed = cr_lap_begin(&pace, 32, (cr_threads){1, 2});
+        CHECK(timed.n_threads == 1 && (timed.pace != NULL) == (i > 0 && i <= 3), "pass %d", i);
+        cr_lap_end(&timed);
+    }
+    CHECK(pace.hold > 0 && pace.n_threads == 1 && pace.best >= 0.0 && pace.best < 25e-6, "an empty pass: %g s",
+          pace.best);
+}
+
+int main(void)
+{
+    test_settling();
+    test_changes();
+    test_callers_at_once();
+    test_laps();
+    return cr_check_summary();
+}
