@@ -6,8 +6,8 @@
  */
 
 #ifndef CR_FEW_BYTES
-/* A single row is one chain of multiply-adds, which sums for two vectors of inputs take turns with; more rows, and a w
- * that is read from far away, gain nothing by the second. */
+/* A single row is one chain of multiply-adds, as long as a vector, which sums for two vectors of inputs take turns with,
+ * or four of few lanes; more rows, and a w that is read from far away, gain nothing by the others. */
 #define CR_FEW_BYTES ((size_t)768 << 10)
 /* With 16 registers the block leaves hardly any for sums: one or two rows, and only where a panel of four vectors would
  * not stay in the first-level cache either. */
@@ -23,6 +23,14 @@ CR_INLINE int FN(are_few)(size_t n_rows, size_t n_out, size_t ld_w)
     }
     /* Rows a multiple of 4 KiB apart fall on one set of the first-level cache, and few lanes come back to them. */
     return V_LANES > 1 && n_rows <= 2 && n_out >= CR_FEW_TERMS && ld_w * sizeof(REAL) % 4096 != 0;
+}
+
+/* Columns of the block that begins at w: up to where vectors lie in one line of the cache, if they do in all rows. With
+ * rows a multiple of 4 KiB apart half of a line would be gone before its turn (1024 x 1024 from NumPy, which begins 16
+ * bytes into a line: 1 row 110 us, 210 without). */
+CR_INLINE size_t FN(few_width)(const REAL *w, size_t ld_w)
+{
+    return ld_w % V_LANES == 0 ? V_LANES - (uintptr_t)w / sizeof(REAL) % V_LANES : V_LANES;
 }
 
 /* Row r of sum, V_LANES inputs, goes on with n_terms terms: of dz's row r, and of w, whose columns block holds. */
@@ -84,7 +92,8 @@ static void FN(finish_few)(const FN(product) *p, int kind, REAL alpha, int in_ti
 /* All rows of C = A B^T; dx = saved is welcome. */
 static void FN(few_rows)(const FN(product) *p, int kind, REAL alpha, int in_tile, REAL *scratch)
 {
-    const size_t vectors = V_LANES < 16 || (p->m == 1 && p->n * p->k * sizeof(REAL) <= CR_FEW_BYTES) ? 2 : 1;
+    const int near = p->m == 1 && p->n * p->k * sizeof(REAL) <= CR_FEW_BYTES;
+    const size_t vectors = V_LANES < 8 ? 4 : V_LANES < 16 || near ? 2 : 1;
     const size_t step = p->m * V_LANES; /* sums of one vector of inputs */
     REAL *const total = scratch, *const block_sum = scratch + vectors * step;
     for (size_t j = 0; j < p->n; j += vectors * V_LANES) {
@@ -95,10 +104,12 @@ static void FN(few_rows)(const FN(product) *p, int kind, REAL alpha, int in_tile
             for (size_t i = 0; i < vectors * step; i += V_LANES) {
                 V(store)(sum + i, V(zero)());
             }
-            for (size_t t = q; t < last; t += V_LANES) {
+            size_t width;
+            for (size_t t = q; t < last; t += width) {
+                width = FN(smaller)(last - t, FN(few_width)(p->b + t, p->ld_b));
                 for (size_t i = j; i < end; i += V_LANES) {
-                    FN(few_block)(p->m, FN(smaller)(end - i, V_LANES), FN(smaller)(last - t, V_LANES),
-                                  p->b + i * p->ld_b + t, p->ld_b, p->a + t, p->a_row, sum + (i - j) * p->m);
+                    FN(few_block)(p->m, FN(smaller)(end - i, V_LANES), width, p->b + i * p->ld_b + t, p->ld_b, p->a + t,
+                                  p->a_row, sum + (i - j) * p->m);
                 }
             }
             for (size_t i = 0; q != 0 && i < vectors * step; i += V_LANES) {
