@@ -15,10 +15,10 @@ static int FN(plain_kind)(int activation, REAL alpha)
 
 /* Whether w (k x n) is read as it lies, or panels of it are laid out, which m rows must pay for. They pay sooner where
  * its rows lie a multiple of 4 KiB apart, in one set of the first-level cache, and later with high tiles, which read w
- * less often (panels against none, 1024 and 1000 wide: AVX-512, 256 rows 1.04 and 0.95 times as fast; AVX2, 32 rows 1.14
- * and 0.82, 256 rows 1.30 and 0.96). Low tiles, which read w often, are also better off with panels where its vectors lie
- * across two lines of the cache (AVX2, weights that begin 16 bytes into a line, 128 rows: 512 x 512 1.19, 256 x 256 1.06,
- * 784 x 100 0.98). */
+ * less often (panels against none, 1024 and 1000 wide: AVX-512, 256 rows 1.04 and 0.95 times as fast; AVX2, 32 rows
+ * 1.14 and 0.82, 256 rows 1.30 and 0.96). Low tiles, which read w often, are also better off with panels where its
+ * vectors lie across two lines of the cache (AVX2, weights that begin 16 bytes into a line, 128 rows: 512 x 512 1.19,
+ * 256 x 256 1.06, 784 x 100 0.98). */
 static int FN(stays_in_place)(size_t m, size_t k, size_t n, const REAL *w, size_t ld_w)
 {
     const size_t vector = V_LANES * sizeof(REAL);
@@ -68,9 +68,18 @@ static void FN(dense_forward)(size_t n_rows, size_t n_in, size_t n_out, const RE
         /* But enough of them to be worth a panel. */
         const size_t least = panels == CR_PANEL_IN_PLACE ? 4 * CR_TILE_ROWS : 256;
         const size_t rows = FN(rows_together)(n_rows, most > least ? most : least);
+        const size_t edge = FN(edge_columns)(n_rows, n_out, n_in, 1);
+        const size_t ld_turned = (n_in + V_LANES - 1) / V_LANES * V_LANES;
+        p.n -= edge;
         for (size_t i = 0; i < n_rows; i += rows) {
             const size_t n = FN(smaller)(n_rows - i, rows);
-            FN(rows_product)(&p, panels, i, n, scratch);
+            if (p.n > 0) {
+                FN(rows_product)(&p, panels, i, n, scratch);
+            }
+            if (edge > 0) {
+                FN(pack_transposed)(n_in, edge, w + p.n, ld_w, scratch, ld_turned);
+                FN(edge_product)(&p, p.n, edge, scratch, ld_turned, i, n, scratch + edge * ld_turned);
+            }
             if (!in_tile) {
                 FN(activation)(kind, alpha, n, n_out, y + i * ld_y, ld_y, y + i * ld_y, ld_y);
             }
@@ -202,13 +211,20 @@ static void FN(dense_backward_input)(size_t n_rows, size_t n_in, size_t n_out, c
     const int aside = kind != CR_IDENTITY && dx == saved && (!in_tile || n_out > CR_KB);
     const size_t together = aside ? CR_ASIDE_ROWS : CR_ROWS_BYTES / (sizeof(REAL) * CR_KB);
     const size_t rows = FN(rows_together)(n_rows, together);
+    const size_t edge = aside ? 0 : FN(edge_columns)(n_rows, n_in, n_out, 0);
+    p.n -= edge;
     for (size_t i = 0; i < n_rows; i += rows) {
         const size_t n = FN(smaller)(n_rows - i, rows);
         if (aside) {
             FN(rows_aside)(&p, kind, alpha, in_tile, i, n, scratch);
             continue;
         }
-        FN(rows_product)(&p, CR_PANEL_TRANSPOSED, i, n, scratch);
+        if (p.n > 0) {
+            FN(rows_product)(&p, CR_PANEL_TRANSPOSED, i, n, scratch);
+        }
+        if (edge > 0) {
+            FN(edge_product)(&p, p.n, edge, w + p.n * ld_w, ld_w, i, n, scratch);
+        }
         if (!in_tile) {
             FN(activation_backward)(kind, alpha, n, n_in, dx + i * ld_dx, ld_dx, saved + i * ld_saved,
                                     ld_saved, dx + i * ld_dx, ld_dx);

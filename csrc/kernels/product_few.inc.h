@@ -1,4 +1,5 @@
-/* product_few.inc.h - the input gradient of a few rows, dx = (dz w^T) f', bound by the way of w into registers.
+/* product_few.inc.h - C = A B^T for a few rows of A: the input gradient of a few rows, dx = (dz w^T) f', bound by the
+ * way of w into registers; and, turned round, a few columns of any product.
  *
  * Lanes run over the inputs (contract of bits, 1), so blocks of w are transposed. For a few rows it does not pay to
  * store them as a panel and to read that again: a block of V_LANES rows and columns of w stays in registers and
@@ -6,8 +7,8 @@
  */
 
 #ifndef CR_FEW_BYTES
-/* A single row is one chain of multiply-adds, as long as a vector, which sums for two vectors of inputs take turns with,
- * or four of few lanes; more rows, and a w that is read from far away, gain nothing by the others. */
+/* A single row is one chain of multiply-adds, as long as a vector, which sums for two vectors of inputs take turns
+ * with, or four of few lanes; more rows, and a w that is read from far away, gain nothing by the others. */
 #define CR_FEW_BYTES ((size_t)768 << 10)
 /* With 16 registers the block leaves hardly any for sums: one or two rows, and only where a panel of four vectors would
  * not stay in the first-level cache either. */
@@ -89,35 +90,107 @@ static void FN(finish_few)(const FN(product) *p, int kind, REAL alpha, int in_ti
     }
 }
 
+/* The totals of inputs j to `end`, vector by vector, in each of them row by row; block_sum has room for as many. */
+CR_NOINLINE void FN(few_totals)(const FN(product) *p, size_t j, size_t end, REAL *total, REAL *block_sum)
+{
+    const size_t n = (end - j + V_LANES - 1) / V_LANES * V_LANES * p->m;
+    for (size_t q = 0; q < p->k || q == 0; q += CR_KB) {
+        const size_t last = q + FN(smaller)(p->k - q, CR_KB);
+        REAL *const sum = q == 0 ? total : block_sum;
+        for (size_t i = 0; i < n; i += V_LANES) {
+            V(store)(sum + i, V(zero)());
+        }
+        size_t width;
+        for (size_t t = q; t < last; t += width) {
+            width = FN(smaller)(last - t, FN(few_width)(p->b + j * p->ld_b + t, p->ld_b));
+            for (size_t i = j; i < end; i += V_LANES) {
+                FN(few_block)(p->m, FN(smaller)(end - i, V_LANES), width, p->b + i * p->ld_b + t, p->ld_b, p->a + t,
+                              p->a_row, sum + (i - j) * p->m);
+            }
+        }
+        for (size_t i = 0; q != 0 && i < n; i += V_LANES) {
+            V(store)(total + i, V(add)(V(load)(total + i), V(load)(block_sum + i)));
+        }
+    }
+}
+
 /* All rows of C = A B^T; dx = saved is welcome. */
 static void FN(few_rows)(const FN(product) *p, int kind, REAL alpha, int in_tile, REAL *scratch)
 {
     const int near = p->m == 1 && p->n * p->k * sizeof(REAL) <= CR_FEW_BYTES;
-    const size_t vectors = V_LANES < 8 ? 4 : V_LANES < 16 || near ? 2 : 1;
-    const size_t step = p->m * V_LANES; /* sums of one vector of inputs */
-    REAL *const total = scratch, *const block_sum = scratch + vectors * step;
-    for (size_t j = 0; j < p->n; j += vectors * V_LANES) {
-        const size_t end = j + FN(smaller)(p->n - j, vectors * V_LANES);
-        for (size_t q = 0; q < p->k || q == 0; q += CR_KB) {
-            const size_t last = q + FN(smaller)(p->k - q, CR_KB);
-            REAL *const sum = q == 0 ? total : block_sum;
-            for (size_t i = 0; i < vectors * step; i += V_LANES) {
-                V(store)(sum + i, V(zero)());
-            }
-            size_t width;
-            for (size_t t = q; t < last; t += width) {
-                width = FN(smaller)(last - t, FN(few_width)(p->b + t, p->ld_b));
-                for (size_t i = j; i < end; i += V_LANES) {
-                    FN(few_block)(p->m, FN(smaller)(end - i, V_LANES), width, p->b + i * p->ld_b + t, p->ld_b, p->a + t,
-                                  p->a_row, sum + (i - j) * p->m);
-                }
-            }
-            for (size_t i = 0; q != 0 && i < vectors * step; i += V_LANES) {
-                V(store)(total + i, V(add)(V(load)(total + i), V(load)(block_sum + i)));
-            }
-        }
+    const size_t step = (V_LANES < 8 ? 4 : V_LANES < 16 || near ? 2 : 1) * V_LANES; /* inputs at a time */
+    for (size_t j = 0; j < p->n; j += step) {
+        const size_t end = j + FN(smaller)(p->n - j, step);
+        FN(few_totals)(p, j, end, scratch, scratch + step * p->m);
         for (size_t i = j; i < end; i += V_LANES) {
-            FN(finish_few)(p, kind, alpha, in_tile, i, total + (i - j) * p->m);
+            FN(finish_few)(p, kind, alpha, in_tile, i, scratch + (i - j) * p->m);
+        }
+    }
+}
+
+/* ---- columns at the right edge -------------------------------------------------------------------------------
+ * A few columns of C beyond whole vectors are few rows of C^T = B^T A^T, with lanes over the rows of A. */
+
+/* How many columns of n are taken so, of a product of m rows and k terms: those beyond whole vectors, if they are few
+ * for the lanes that the rows fill, and the terms pay for the way there and back. (AVX-512: 256 x 256 x 1 3.2 times as
+ * fast, 256 x 64 x 4 1.8, 128 x 128 x 10 1.1; input gradient, 200 rows of 100 1.07. With AVX2, whose blocks are smaller,
+ * 256 x 256 x 1 1.5, 784 x 33 1.1.) */
+CR_INLINE size_t FN(edge_columns)(size_t m, size_t n, size_t k, int forward)
+{
+    const size_t edge = n % V_LANES, lanes = (m + V_LANES - 1) / V_LANES * V_LANES;
+    const int fits = edge * (k + 5 * V_LANES) <= CR_SCRATCH_MIN; /* a copy of B's columns, and the sums */
+    if (V_LANES < 8 || !fits || m < (CR_REGISTERS < 32 ? 32 : 12)) {
+        return 0;
+    }
+    if (CR_REGISTERS < 32) {
+        return 2 * edge < V_LANES && k >= (n < V_LANES ? 64 : 256) * edge ? edge : 0;
+    }
+    /* A block costs as much as it gives to four columns, a transpose, and its columns. */
+    const int pays = (4 + edge) * lanes <= (V_LANES >= 16 ? 14 : 9) * m;
+    return pays && k >= (forward || 2 * edge >= V_LANES ? 16 + 3 * edge : 16) ? edge : 0;
+}
+
+/* Rows i to i + n_rows, at most V_LANES, of `edge` columns from `first` on, whose totals lie column by column: the end. */
+CR_INLINE void FN(finish_edge)(const FN(product) *p, size_t first, size_t edge, const REAL *total, size_t i,
+                               size_t n_rows)
+{
+    const V(mask_t) mask = V(mask_first)(edge);
+    V(t) rows[V_LANES];
+    for (size_t c = 0; c < V_LANES; c++) {
+        rows[c] = c < edge ? V(load)(total + c * V_LANES) : V(zero)();
+    }
+    V(transpose)(rows);
+    for (size_t r = 0; r < n_rows; r++) {
+        V(t) z = rows[r];
+        if (p->bias != NULL) {
+            z = V(add)(z, V(load_masked)(mask, p->bias + first));
+        }
+        if (p->pre != NULL) {
+            V(store_masked)(mask, p->pre + (i + r) * p->ld_pre + first, z);
+        }
+        if (p->end == CR_END_RELU) {
+            z = FN(relu)(z, V(zero)());
+        } else if (p->end == CR_END_RELU_BACKWARD) {
+            z = FN(relu_slope)(z, V(load_masked)(mask, p->saved + (i + r) * p->ld_saved + first), V(zero)());
+        }
+        V(store_masked)(mask, p->out + (i + r) * p->ld_out + first, z);
+    }
+}
+
+/* Rows i to i + n_rows of `edge` columns from `first` on; `turned` has these of B as rows, ld_turned apart. */
+CR_NOINLINE void FN(edge_product)(const FN(product) *p, size_t first, size_t edge, const REAL *turned, size_t ld_turned,
+                                  size_t i, size_t n_rows, REAL *scratch)
+{
+    const size_t step = 2 * V_LANES;
+    const FN(product) c = {
+        .m = edge, .n = n_rows, .k = p->k,
+        .a = turned, .a_row = ld_turned, .a_col = 1, .b = p->a + i * p->a_row, .ld_b = p->a_row,
+    };
+    for (size_t r = 0; r < n_rows; r += step) {
+        const size_t end = r + FN(smaller)(n_rows - r, step);
+        FN(few_totals)(&c, r, end, scratch, scratch + step * edge);
+        for (size_t s = r; s < end; s += V_LANES) {
+            FN(finish_edge)(p, first, edge, scratch + (s - r) * edge, i + s, FN(smaller)(end - s, V_LANES));
         }
     }
 }

@@ -102,8 +102,8 @@ static void FN(next_run)(FN(product) *p, size_t width)
 }
 
 /* The tiles of one panel of columns, j to j + width: rows i to i + n_rows of C, split evenly. a: row i of A
- * at the block's first term. next: a panel that lies in rows as b does and that the first tile fetches, row by row; NULL:
- * none. */
+ * at the block's first term. next: a panel that lies in rows as b does and that the first tile fetches, row by row;
+ * NULL: none. */
 static void FN(panel_tiles)(FN(product) *p, size_t n_rows, const REAL *a, const REAL *b, size_t ld_b,
                             size_t i, size_t j, size_t width, const FN(ahead) *ahead, const REAL *next)
 {

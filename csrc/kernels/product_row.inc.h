@@ -62,7 +62,7 @@ static void FN(narrow_row)(const FN(product) *p)
 }
 
 /* Weights that lie in the second-level cache: panels of eight vectors, whose chains hide the latency of an FMA and
- * whose rows are read as they lie (784-128-10, one row: 2.4 us; with panels of four vectors 3.3). p->n: whole panels. */
+ * whose rows are read as they lie (784-128-10, one row: 2.4 us; with panels of four vectors 3.3). p->n: panels. */
 static void FN(panel_row)(const FN(product) *p)
 {
     for (size_t j = 0; j < p->n; j += 8 * V_LANES) {
@@ -91,9 +91,9 @@ static void FN(panel_row)(const FN(product) *p)
     FN(finish_totals)(p);
 }
 
-/* Whether w, of so many bytes, is read end to end, row after row, for all rows of x: strips of columns would jump through
- * memory, at a third of its speed (4096 x 4096, 4 rows: 2.9 ms end to end, 5.3 by strips). More rows than a few are
- * better off with tiles, whose sums stay in registers. */
+/* Whether w, of so many bytes, is read end to end, row after row, for all rows of x: strips of columns would jump
+ * through memory, at a third of its speed (4096 x 4096, 4 rows: 2.9 ms end to end, 5.3 by strips). More rows than a few
+ * are better off with tiles, whose sums stay in registers. */
 CR_INLINE int FN(are_streamed)(size_t n_rows, size_t bytes)
 {
     if (bytes > CR_FAR_BYTES) {
@@ -102,8 +102,8 @@ CR_INLINE int FN(are_streamed)(size_t n_rows, size_t bytes)
     return bytes > CR_STREAM_BYTES && n_rows <= (CR_REGISTERS >= 32 ? 3 : 2);
 }
 
-/* One vector of sums of each of n_rows rows of A goes on with TERMS terms, or begins. n_rows is a constant where it is 1:
- * then the elements of A stay in registers and the rows of B need not. */
+/* One vector of sums of each of n_rows rows of A goes on with TERMS terms, or begins. n_rows is a constant where it is
+ * 1: then the elements of A stay in registers and the rows of B need not. */
 CR_INLINE void FN(stream_vector)(const int TERMS, const int MASKED, V(mask_t) mask, int first, size_t n_rows,
                                  const REAL *a, size_t a_row, const REAL *b, size_t ld_b, REAL *sum, size_t ld_sum)
 {

@@ -111,7 +111,7 @@ typedef struct FN(product) {
     cr_soon *soon;    /* rows wanted after this product; NULL: none */
     /* the block at hand */
     size_t n_fetch; /* arrays that its tiles fetch ahead: C, saved */
-    const REAL *run; /* what the next tile fetches instead: n_run times a row of its width, ld_run apart; NULL: nothing */
+    const REAL *run; /* what the next tile fetches instead: n_run times a row of its width, ld_run apart; NULL: none */
     size_t n_run, ld_run;
     size_t terms;
     int first, last;
@@ -149,16 +149,17 @@ CR_INLINE void FN(tile)(const int MR, const int NV, const int TAIL, const FN(pro
     /* C, and what it will be compared with, are not needed before the sums are done: fetch them meanwhile, a row
      * a term, for misses all at once would hold up those of A and B. */
     size_t n_fetch = p->n_fetch * (size_t)MR;
+    size_t at_saved = p->n_fetch == 2 ? (size_t)MR : n_fetch; /* where p->saved follows C */
     const REAL *line = to;
     size_t ld_line = ld_to;
     if (p->run != NULL) {
         line = p->run;
         ld_line = p->ld_run;
-        n_fetch = p->n_run;
+        n_fetch = at_saved = p->n_run;
     }
     for (size_t q = 0; q < terms; q++) {
         if (q < n_fetch) {
-            if (q == (size_t)MR && p->n_fetch == 2 && p->run == NULL) {
+            if (q == at_saved) {
                 line = p->saved + i * p->ld_saved + j;
                 ld_line = p->ld_saved;
             }

@@ -212,7 +212,7 @@ CR_INLINE double FN(sum_in_double)(const int square, size_t n, const REAL *x)
     for (size_t first = 0; first < n; first += CR_SUM_BLOCK) {
         const size_t end = n - first < CR_SUM_BLOCK ? n : first + CR_SUM_BLOCK;
         double s[16] = {0};
-        /* One loop for both: with two copies of its body gcc 12 makes ten times the code for doubles, a quarter as fast. */
+        /* One loop for both: of two copies gcc 12 makes ten times the code for doubles, a quarter as fast. */
         for (const REAL *from = x + first;; from = last) {
             const size_t n_terms = from == last ? 16 : (end - first) / 16 * 16;
             for (size_t i = 0; i < n_terms; i += 16) {
