@@ -133,8 +133,8 @@ static void FN(few_rows)(const FN(product) *p, int kind, REAL alpha, int in_tile
 
 /* How many columns of n are taken so, of a product of m rows and k terms: those beyond whole vectors, if they are few
  * for the lanes that the rows fill, and the terms pay for the way there and back. (AVX-512: 256 x 256 x 1 3.2 times as
- * fast, 256 x 64 x 4 1.8, 128 x 128 x 10 1.1; input gradient, 200 rows of 100 1.07. With AVX2, whose blocks are smaller,
- * 256 x 256 x 1 1.5, 784 x 33 1.1.) */
+ * fast, 256 x 64 x 4 1.8, 128 x 128 x 10 1.1; input gradient, 200 rows of 100 1.07. With AVX2, whose blocks are
+ * smaller, 256 x 256 x 1 1.5, 784 x 33 1.1.) */
 CR_INLINE size_t FN(edge_columns)(size_t m, size_t n, size_t k, int forward)
 {
     const size_t edge = n % V_LANES, lanes = (m + V_LANES - 1) / V_LANES * V_LANES;
@@ -150,7 +150,7 @@ CR_INLINE size_t FN(edge_columns)(size_t m, size_t n, size_t k, int forward)
     return pays && k >= (forward || 2 * edge >= V_LANES ? 16 + 3 * edge : 16) ? edge : 0;
 }
 
-/* Rows i to i + n_rows, at most V_LANES, of `edge` columns from `first` on, whose totals lie column by column: the end. */
+/* Rows i to i + n_rows, at most V_LANES, of `edge` columns from `first` on, whose totals lie column by column. */
 CR_INLINE void FN(finish_edge)(const FN(product) *p, size_t first, size_t edge, const REAL *total, size_t i,
                                size_t n_rows)
 {

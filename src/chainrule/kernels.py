@@ -44,6 +44,7 @@ __all__ = [
 Array = npt.NDArray[Any]
 
 _KINDS: dict[str, Resolved] = {name: resolve(name) for name in _core.ACTIVATIONS}
+_SAVES_INPUT = frozenset(filter(_core.activation_saves_input, _core.ACTIVATIONS.values()))
 
 
 def _kind(name: Any, alpha: float | None = None) -> Resolved:
@@ -139,7 +140,7 @@ def dense_backward_input(
     """
     kind = _kind(activation)
     if output is None or pre_activation is None:  # with both given, both are to be checked
-        given = pre_activation if _core.activation_saves_input(kind.kind) else output
+        given = pre_activation if kind.kind in _SAVES_INPUT else output
         quick = _core.quick_backward_input(kind.kind, kind.alpha, dz, weight, given, out)
         if quick is not None:
             return quick
@@ -262,9 +263,10 @@ def activation_backward(
     -------
     ndarray, the shape of dy
     """
-    kind = _kind(name, alpha)
+    # The call of _kind would be a seventh of a short array's time.
+    kind = _KINDS[name] if alpha is None and type(name) is str and name in _KINDS else _kind(name, alpha)
     if x is None or y is None:  # with both given, both are to be checked
-        given = x if _core.activation_saves_input(kind.kind) else y
+        given = x if kind.kind in _SAVES_INPUT else y
         quick = _core.quick_activation_backward(kind.kind, kind.alpha, dy, given, out)
         if quick is not None:
             return quick
@@ -297,7 +299,7 @@ def _saved(
             raise ValueError(f"{name} must have shape {shape}, got {array.shape}")
     if kind.name == "identity":
         return None
-    if _core.activation_saves_input(kind.kind):
+    if kind.kind in _SAVES_INPUT:
         if x[1] is None:
             raise ValueError(f"the derivative of {kind.name} needs {x[0]}, which was not given")
         return _arrays.readable(x[1], dtype)
