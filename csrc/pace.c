@@ -3,9 +3,11 @@
 
 #include "team.h"
 
-/* A trial is so many passes with the present number, then one that wakes the helpers, then as many with the rival;
- * the fastest of each counts, for what disturbs a pass only lengthens it. */
+/* A trial is so many passes with the present number, then one that wakes the helpers if the rival has more, then as
+ * many with the rival; the fastest of each counts, for what disturbs a pass only lengthens it. Of long passes, which
+ * are disturbed less and cost more, one does. */
 #define SAMPLES 3
+#define ONE_SECONDS 0.5e-3
 /* Passes before the first trial, and after one that changed the number. */
 #define SOON 16
 /* Passes between trials: a lost one costs up to two passes more (LOST), that is 3 % at first and 0.2 % in the end. */
@@ -15,9 +17,14 @@
 #define GAIN 0.05
 /* No thread is tried that would get less than this to do; a wake-up alone takes 40 us. */
 #define WORTH_SECONDS 25e-6
-/* A rival that takes so much longer has lost, without further samples. */
+/* A rival that takes so much longer has lost, without further samples; the pass that wakes the helpers may take more. */
 #define LOST 1.5
 #define LOST_AWAKING 3.0
+
+static unsigned samples(const cr_pace *pace)
+{
+    return pace->n_timed > 0 && pace->best >= ONE_SECONDS ? 1 : SAMPLES;
+}
 
 static void wait_for_next(cr_pace *pace, unsigned passes)
 {
@@ -74,7 +81,7 @@ size_t cr_pace_next(cr_pace *pace, size_t n_rows, cr_threads threads, int *timed
             begin_trial(pace);
         }
         *timed = pace->rival != 0;
-        n_threads = *timed && pace->n_timed >= SAMPLES ? pace->rival : pace->n_threads;
+        n_threads = *timed && pace->n_timed >= samples(pace) ? pace->rival : pace->n_threads;
     }
     if (!*timed) {
         atomic_store_explicit(&pace->taken, 0, memory_order_release);
@@ -82,28 +89,37 @@ size_t cr_pace_next(cr_pace *pace, size_t n_rows, cr_threads threads, int *timed
     return n_threads;
 }
 
+/* The trial after one more pass of the present number. */
+static void note_present(cr_pace *pace, double seconds)
+{
+    pace->best = pace->n_timed == 0 || seconds < pace->best ? seconds : pace->best;
+    pace->n_timed++;
+    const double work = pace->best * (double)pace->n_threads;
+    if (pace->n_timed == samples(pace) && pace->rival > pace->n_threads && work < WORTH_SECONDS * (double)pace->rival) {
+        end_trial(pace, 0);
+    }
+}
+
+/* The same of the rival, its pass number i. */
+static void note_rival(cr_pace *pace, unsigned i, double seconds)
+{
+    const int fewer = pace->rival < pace->n_threads, awaking = i == 0 && !fewer;
+    const unsigned n = samples(pace) + (fewer ? 0 : 1);
+    pace->rival_best = i == 0 || seconds < pace->rival_best ? seconds : pace->rival_best;
+    pace->n_timed++;
+    if (seconds > (awaking ? LOST_AWAKING : LOST) * pace->best) {
+        end_trial(pace, 0);
+    } else if (i + 1 == n) {
+        end_trial(pace, pace->rival_best < (fewer ? 1.0 : 1.0 - GAIN) * pace->best);
+    }
+}
+
 void cr_pace_took(cr_pace *pace, double seconds)
 {
-    const unsigned i = pace->n_timed++;
-    if (i < SAMPLES) {
-        pace->best = i == 0 || seconds < pace->best ? seconds : pace->best;
-        const double work = pace->best * (double)pace->n_threads;
-        if (i == SAMPLES - 1 && pace->rival > pace->n_threads && work < WORTH_SECONDS * (double)pace->rival) {
-            end_trial(pace, 0);
-        }
-    } else if (i == SAMPLES) {
-        pace->rival_best = seconds;
-        if (seconds > LOST_AWAKING * pace->best) {
-            end_trial(pace, 0);
-        }
+    if (pace->n_timed < samples(pace)) {
+        note_present(pace, seconds);
     } else {
-        pace->rival_best = seconds < pace->rival_best ? seconds : pace->rival_best;
-        if (seconds > LOST * pace->best) {
-            end_trial(pace, 0);
-        } else if (i == 2 * SAMPLES) {
-            const double least = pace->rival < pace->n_threads ? 1.0 : 1.0 - GAIN;
-            end_trial(pace, pace->rival_best < least * pace->best);
-        }
+        note_rival(pace, pace->n_timed - samples(pace), seconds);
     }
     atomic_store_explicit(&pace->taken, 0, memory_order_release);
 }

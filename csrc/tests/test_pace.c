@@ -13,6 +13,8 @@ static const machine rival_caches = {"two cores that share nothing", {100e-6, 14
 static const machine hopeless = {"a helper that is never there", {100e-6, 3e-3, 3e-3, 3e-3, 3e-3}};
 static const machine tie = {"no gain", {100e-6, 98e-6, 98e-6, 98e-6, 98e-6}};
 static const machine eight_cores = {"eight cores", {800e-6, 420e-6, 220e-6, 130e-6, 170e-6}};
+static const machine long_passes = {"long passes", {7e-3, 3.8e-3, 3.8e-3, 3.8e-3, 3.8e-3}};
+static const machine far_memory = {"long passes, one memory", {3.5e-3, 4.7e-3, 4.7e-3, 4.7e-3, 4.7e-3}};
 static const machine little_work = {"little work", {40e-6, 25e-6, 25e-6, 25e-6, 25e-6}};
 
 static double seconds_of(const machine *m, size_t n_threads)
@@ -24,17 +26,20 @@ static double seconds_of(const machine *m, size_t n_threads)
     return m->seconds[i];
 }
 
+#define AWAKING 50e-6
+
 /* n passes over n_rows rows; returns their seconds, and the last number of threads in *n_threads. Every seventh pass
- * is disturbed. */
+ * is disturbed, and one of more threads than the pass before has to wake the helpers. */
 static double pass(cr_pace *pace, const machine *m, unsigned n, size_t n_rows, cr_threads threads, size_t *n_threads)
 {
     double total = 0.0;
     for (unsigned i = 0; i < n; i++) {
+        const size_t before = i == 0 ? threads.most : *n_threads;
         int timed;
         *n_threads = cr_pace_next(pace, n_rows, threads, &timed);
         CHECK(*n_threads >= 1 && *n_threads <= threads.most, "%s: %zu threads of %zu", m->name, *n_threads,
               threads.most);
-        const double seconds = seconds_of(m, *n_threads);
+        const double seconds = seconds_of(m, *n_threads) + (*n_threads > before ? AWAKING : 0.0);
         total += seconds;
         if (timed) {
             cr_pace_took(pace, i % 7 == 6 ? 1.4 * seconds : seconds);
@@ -67,6 +72,7 @@ static void test_settling(void)
     settles(&quiet, 2, 2, 100, 2, 0.01);
     settles(&rival_caches, 1, 2, 10, 1, 0.01);
     settles(&rival_caches, 2, 2, 30, 1, 0.01);
+    settles(&rival_caches, 2, 4, 200, 1, 0.01);
     settles(&hopeless, 1, 2, 10, 1, 0.08); /* one such pass is thirty others */
     settles(&hopeless, 2, 2, 30, 1, 0.08);
     settles(&tie, 1, 2, 10, 1, 0.01);
@@ -74,8 +80,32 @@ static void test_settling(void)
     settles(&eight_cores, 2, 16, 100, 8, 0.01);
     settles(&eight_cores, 16, 16, 100, 8, 0.01);
     settles(&eight_cores, 1, 6, 100, 6, 0.01);
+    settles(&long_passes, 1, 2, 10, 2, 0.01);
+    settles(&long_passes, 2, 2, 100, 2, 0.01);
+    settles(&far_memory, 1, 2, 10, 1, 0.01);
+    settles(&far_memory, 2, 2, 200, 1, 0.01);
     settles(&little_work, 1, 2, 10, 1, 0.0); /* more are never tried */
     settles(&little_work, 1, 16, 10, 1, 0.0);
+}
+
+/* A trial of one thread beside two is short where passes are long. */
+static void test_a_trial(void)
+{
+    static const machine *const machines[] = {&quiet, &long_passes};
+    for (int long_ones = 0; long_ones < 2; long_ones++) {
+        cr_pace pace = {0};
+        int timed, n_timed = 0, n_alone = 0;
+        for (int i = 0; i < 30; i++) {
+            const size_t n_threads = cr_pace_next(&pace, 32, (cr_threads){2, 2}, &timed);
+            n_timed += timed;
+            n_alone += n_threads == 1;
+            if (timed) {
+                cr_pace_took(&pace, seconds_of(machines[long_ones], n_threads) * (n_threads == 1 ? 0.8 : 1.0));
+            }
+        }
+        CHECK(n_timed == (long_ones ? 2 : 6) && n_alone == (long_ones ? 1 : 3), "%s: %d passes timed, %d alone",
+              machines[long_ones]->name, n_timed, n_alone);
+    }
 }
 
 static void test_changes(void)
@@ -140,6 +170,7 @@ static void test_laps(void)
 int main(void)
 {
     test_settling();
+    test_a_trial();
     test_changes();
     test_callers_at_once();
     test_laps();
