@@ -4,8 +4,9 @@
 #include "team.h"
 
 /* A trial is so many passes with the present number, then one that wakes the helpers if the rival has more, then as
- * many with the rival; the fastest of each counts, for what disturbs a pass only lengthens it. Of long passes, which
- * are disturbed less and cost more, one does. */
+ * many with the rival. Of the smaller number the fastest counts, for what disturbs a pass only lengthens it; of the
+ * larger one the mean, for helpers that come late now and then are part of its price. Of long passes, which are
+ * disturbed less and cost more, one does. */
 #define SAMPLES 3
 #define ONE_SECONDS 0.5e-3
 /* Passes before the first trial, and after one that changed the number. */
@@ -17,14 +18,9 @@
 #define GAIN 0.05
 /* No thread is tried that would get less than this to do; a wake-up alone takes 40 us. */
 #define WORTH_SECONDS 25e-6
-/* A rival that takes so much longer has lost, without further samples; the pass that wakes the helpers may take more. */
+/* A rival that takes so much longer has lost, without further samples; the pass that wakes the helpers may. */
 #define LOST 1.5
 #define LOST_AWAKING 3.0
-
-static unsigned samples(const cr_pace *pace)
-{
-    return pace->n_timed > 0 && pace->best >= ONE_SECONDS ? 1 : SAMPLES;
-}
 
 static void wait_for_next(cr_pace *pace, unsigned passes)
 {
@@ -49,6 +45,7 @@ static void begin_trial(cr_pace *pace)
     pace->downwards = n > 1 && (more == n || !pace->downwards);
     pace->rival = pace->downwards ? n / 2 : more;
     pace->n_timed = 0;
+    pace->n_samples = SAMPLES;
 }
 
 static void end_trial(cr_pace *pace, int won)
@@ -81,7 +78,7 @@ size_t cr_pace_next(cr_pace *pace, size_t n_rows, cr_threads threads, int *timed
             begin_trial(pace);
         }
         *timed = pace->rival != 0;
-        n_threads = *timed && pace->n_timed >= samples(pace) ? pace->rival : pace->n_threads;
+        n_threads = *timed && pace->n_timed >= pace->n_samples ? pace->rival : pace->n_threads;
     }
     if (!*timed) {
         atomic_store_explicit(&pace->taken, 0, memory_order_release);
@@ -89,13 +86,24 @@ size_t cr_pace_next(cr_pace *pace, size_t n_rows, cr_threads threads, int *timed
     return n_threads;
 }
 
+/* What counts of n passes and one more: the mean of all, or the least. */
+static double with_one_more(double seconds, unsigned n, double of_n, int mean)
+{
+    if (n == 0) {
+        return seconds;
+    }
+    return mean ? of_n + (seconds - of_n) / (n + 1) : seconds < of_n ? seconds : of_n;
+}
+
 /* The trial after one more pass of the present number. */
 static void note_present(cr_pace *pace, double seconds)
 {
-    pace->best = pace->n_timed == 0 || seconds < pace->best ? seconds : pace->best;
-    pace->n_timed++;
-    const double work = pace->best * (double)pace->n_threads;
-    if (pace->n_timed == samples(pace) && pace->rival > pace->n_threads && work < WORTH_SECONDS * (double)pace->rival) {
+    pace->of_present = with_one_more(seconds, pace->n_timed, pace->of_present, pace->n_threads > pace->rival);
+    if (pace->n_timed++ == 0 && seconds >= ONE_SECONDS) {
+        pace->n_samples = 1;
+    }
+    const double for_each = pace->of_present * (double)pace->n_threads / (double)pace->rival;
+    if (pace->n_timed == pace->n_samples && pace->rival > pace->n_threads && for_each < WORTH_SECONDS) {
         end_trial(pace, 0);
     }
 }
@@ -104,22 +112,22 @@ static void note_present(cr_pace *pace, double seconds)
 static void note_rival(cr_pace *pace, unsigned i, double seconds)
 {
     const int fewer = pace->rival < pace->n_threads, awaking = i == 0 && !fewer;
-    const unsigned n = samples(pace) + (fewer ? 0 : 1);
-    pace->rival_best = i == 0 || seconds < pace->rival_best ? seconds : pace->rival_best;
+    const unsigned n = pace->n_samples + (fewer ? 0 : 1);
+    pace->of_rival = with_one_more(seconds, fewer || i == 0 ? i : i - 1, pace->of_rival, !fewer);
     pace->n_timed++;
-    if (seconds > (awaking ? LOST_AWAKING : LOST) * pace->best) {
+    if (seconds > (awaking ? LOST_AWAKING : LOST) * pace->of_present) {
         end_trial(pace, 0);
     } else if (i + 1 == n) {
-        end_trial(pace, pace->rival_best < (fewer ? 1.0 : 1.0 - GAIN) * pace->best);
+        end_trial(pace, pace->of_rival < (fewer ? 1.0 : 1.0 - GAIN) * pace->of_present);
     }
 }
 
 void cr_pace_took(cr_pace *pace, double seconds)
 {
-    if (pace->n_timed < samples(pace)) {
+    if (pace->n_timed < pace->n_samples) {
         note_present(pace, seconds);
     } else {
-        note_rival(pace, pace->n_timed - samples(pace), seconds);
+        note_rival(pace, pace->n_timed - pace->n_samples, seconds);
     }
     atomic_store_explicit(&pace->taken, 0, memory_order_release);
 }

@@ -24,10 +24,10 @@ typedef struct cr_pace {
     size_t most;           /* the limit then */
     size_t n_threads;      /* settled for */
     size_t rival;          /* on trial; 0: no trial */
-    unsigned n_timed;      /* passes of this trial that are over */
+    unsigned n_samples, n_timed; /* passes that this trial takes of each; those that are over */
     unsigned left, hold;   /* passes until the next trial; what the last wait was */
     int downwards;         /* the last trial was of fewer threads */
-    double best, rival_best; /* seconds */
+    double of_present, of_rival; /* seconds that count of the passes so far */
 } cr_pace;
 
 /* Threads for the next pass, over n_rows rows. With *timed set, cr_pace_took must follow. Sizes other than the one it
