@@ -12,9 +12,6 @@
  * 40-50 us, one core does 1e5 multiply-adds a microsecond at best. */
 #define THREAD_WORK 2e7
 
-/* Rows of a loss at a time: 8 kB of row losses stay in the first-level cache. */
-#define LOSS_ROWS 1024
-
 #define CR_DTYPE 32
 #include "kernels/dtype.h"
 #define CURRENT() (cr_current_target()->f32)

@@ -198,15 +198,8 @@ cr_status RN(loss)(cr_loss kind, const cr_loss_options *options, int mean, size_
     }
     /* No weight at all: no loss and no gradient, rather than 0/0. */
     const double scale = !mean ? 1.0 : total_weight != 0.0 ? 1.0 / total_weight : 0.0;
-    double sum = 0.0, partial[16] = {0};
-    double row_loss[LOSS_ROWS];
-    for (size_t first = 0; first < n_rows; first += LOSS_ROWS) {
-        const size_t n = n_rows - first < LOSS_ROWS ? n_rows - first : LOSS_ROWS;
-        CURRENT()->loss((int)kind, options, (REAL)scale, n, n_out, prediction + first * ld_prediction, ld_prediction,
-                        target ? target + first * ld_target : NULL, ld_target, labels ? labels + first : NULL,
-                        weight ? weight + first : NULL, row_loss, grad ? grad + first * ld_grad : NULL, ld_grad);
-        sum = CURRENT()->sum_losses(partial, n, row_loss);
-    }
+    const double sum = CURRENT()->loss((int)kind, options, (REAL)scale, n_rows, n_out, prediction, ld_prediction,
+                                       target, ld_target, labels, weight, NULL, grad, ld_grad);
     *loss = !mean ? sum : total_weight != 0.0 ? sum / total_weight : 0.0;
     cr_fp_leave(mode);
     return CR_OK;

@@ -59,9 +59,7 @@ typedef struct RN(kernels) {
     size_t (*count_not_finite)(size_t n, const REAL *x);
     /* Whether least <= x[i] (of_size: |x[i]|) <= greatest for all i; false for a NaN. */
     int (*all_within)(size_t n, const REAL *x, int of_size, REAL least, REAL greatest);
-    /* x[0] + ... + x[n-1] by 16 partial sums. `partial`, or NULL: those of the calls before, which begin at +0; then
-     * n is a multiple of 16 in all calls but the last. */
-    double (*sum_losses)(double *partial, size_t n, const double *x);
+    double (*sum_losses)(size_t n, const double *x); /* x[0] + ... + x[n-1] by 16 partial sums */
 
     /* -- elementwise (kernels/vmath.inc.h, activations.inc.h, rows.inc.h) --------------------------- */
 
@@ -74,11 +72,11 @@ typedef struct RN(kernels) {
                                 const REAL *saved, size_t ld_saved, REAL *dx, size_t ld_dx);
 
     /* -- losses (kernels/losses.inc.h) ---------------------------------------------------------------
-     * row_loss[i] = w_i * l_i in double; grad row i = (scale * w_i) * dl_i; target or labels, the other NULL; weight
-     * NULL: ones. grad may be NULL or prediction itself. */
-    void (*loss)(int kind, const cr_loss_options *options, REAL scale, size_t n_rows, size_t n_out,
-                 const REAL *prediction, size_t ld_prediction, const REAL *target, size_t ld_target,
-                 const int32_t *labels, const REAL *weight, double *row_loss, REAL *grad, size_t ld_grad);
+     * row_loss[i] = w_i * l_i in double; NULL: returns what sum_losses makes of them. grad row i = (scale * w_i) * dl_i;
+     * target or labels, the other NULL; weight NULL: ones. grad may be NULL or prediction itself. */
+    double (*loss)(int kind, const cr_loss_options *options, REAL scale, size_t n_rows, size_t n_out,
+                   const REAL *prediction, size_t ld_prediction, const REAL *target, size_t ld_target,
+                   const int32_t *labels, const REAL *weight, double *row_loss, REAL *grad, size_t ld_grad);
 
     /* -- parameters (kernels/optimizers.inc.h) ------------------------------------------------------- */
 

@@ -85,20 +85,62 @@ CR_NOINLINE void FN(load_target_columns)(size_t n_rows, size_t n_out, size_t fir
     }
 }
 
-/* The sums of rows whose n <= 16 partial sums are columns[0 .. n-1], folded 8-4-2-1. columns are used up. */
-CR_INLINE V(t) FN(fold_columns)(size_t n, V(t) columns[16])
+/* ---- where the losses of rows go --------------------------------------------------------------------------- */
+
+/* Row i's: to each[i], or, if that is NULL, added to partial[i mod 16]. */
+typedef struct FN(row_losses) {
+    double *each;
+    double partial[16];
+} FN(row_losses);
+
+/* w l; 0 for a row that is not there. */
+CR_INLINE double FN(weighted_loss)(REAL weight, double loss) { return weight != 0 ? (double)weight * loss : 0; }
+
+CR_INLINE void FN(give_loss)(FN(row_losses) *to, size_t i, REAL weight, double loss)
 {
-    for (size_t half = 8; half > 0; half /= 2) {
-        for (size_t j = 0; j + half < n; ++j) {
-            columns[j] = V(add)(columns[j], columns[j + half]);
-        }
-        n = n < half ? n : half;
+    const double value = FN(weighted_loss)(weight, loss);
+    if (to->each != NULL) {
+        to->each[i] = value;
+    } else {
+        to->partial[i % 16] += value;
     }
-    return columns[0];
+}
+
+/* The losses finish sums[r] of n_rows rows from row `first` on, a multiple of 16; weight: of those rows. Plain C, of
+ * which compilers make vectors. */
+CR_NOINLINE void FN(give_losses)(FN(row_losses) *to, size_t first, size_t n_rows, double finish, const REAL *sums,
+                                 const REAL *weight)
+{
+    if (to->each != NULL) {
+        double *each = to->each + first;
+        for (size_t r = 0; r < n_rows; ++r) {
+            each[r] = finish * (double)sums[r];
+        }
+        for (size_t r = 0; weight != NULL && r < n_rows; ++r) {
+            each[r] = FN(weighted_loss)(weight[r], each[r]);
+        }
+        return;
+    }
+    const size_t whole = weight == NULL ? n_rows / 16 * 16 : 0;
+    double s[16];
+    for (size_t k = 0; k < 16; ++k) {
+        s[k] = to->partial[k];
+    }
+    for (size_t r = 0; r < whole; r += 16) {
+        for (size_t k = 0; k < 16; ++k) {
+            s[k] += finish * (double)sums[r + k];
+        }
+    }
+    for (size_t k = 0; k < 16; ++k) {
+        to->partial[k] = s[k];
+    }
+    for (size_t r = whole; r < n_rows; ++r) {
+        FN(give_loss)(to, r, weight != NULL ? weight[r] : 1, finish * (double)sums[r]);
+    }
 }
 
 /* ---- up to 16 outputs ------------------------------------------------------------------------------------
- * Transposing terms alone, and not predictions, targets and gradients too, makes a row cost a fraction. */
+ * Rows as lanes for the sums of terms alone, not for predictions, targets and gradients, makes a row cost a fraction. */
 
 /* Elements a turn: their terms (4 or 8 kB) stay in the first-level cache, and are read back long after they were
  * stored. */
@@ -121,35 +163,20 @@ CR_INLINE void FN(loss_flat)(int kind, const FN(loss_constants) *c, REAL factor,
     }
 }
 
-/* A stage of unzipped_sums: vectors that lie `apart` each, n in all; both are constants where this is called. */
-CR_INLINE void FN(unzip_stage)(const size_t n, const size_t apart, V(t) *v)
-{
-    for (size_t k = 0; k < n / 2; ++k) {
-        const size_t j = k / apart * 2 * apart + k % apart;
-        V(unzip)(v + j, v + j + apart);
-    }
-}
-
-/* narrow_sums of rows of 2, 4 or 8 terms, n_out a constant where this is called: column 0 from column 1 if there are
- * two, even ones from odd ones if there are more, and then each of these streams the same way. */
+/* narrow_sums of rows of 2 or 4 terms, n_out a constant where this is called: column 0 from column 1 if there are two,
+ * even ones from odd ones if there are four, and then each of these streams the same way. */
 CR_INLINE void FN(unzipped_sums)(const size_t n_out, size_t n_rows, const REAL *terms, REAL *sums)
 {
     for (size_t i = 0; i < n_rows; i += V_LANES) {
-        V(t) column[8];
+        V(t) column[4];
         for (size_t j = 0; j < n_out; ++j) {
             column[j] = V(load)(terms + i * n_out + j * V_LANES);
         }
-        FN(unzip_stage)(n_out, 1, column);
-        if (n_out > 2) {
-            FN(unzip_stage)(n_out, 2, column);
-        }
-        if (n_out > 4) {
-            FN(unzip_stage)(n_out, 4, column);
-            for (size_t j = 0; j < 4; ++j) {
-                column[j] = V(add)(column[j], column[j + 4]);
-            }
-        }
-        if (n_out > 2) {
+        V(unzip)(column, column + 1);
+        if (n_out == 4) {
+            V(unzip)(column + 2, column + 3);
+            V(unzip)(column, column + 2);
+            V(unzip)(column + 1, column + 3);
             column[0] = V(add)(column[0], column[2]);
             column[1] = V(add)(column[1], column[3]);
         }
@@ -157,8 +184,37 @@ CR_INLINE void FN(unzipped_sums)(const size_t n_out, size_t n_rows, const REAL *
     }
 }
 
-/* sums[r] of the dense row r of terms: its terms are its 16 partial sums. Reads up to V_LANES rows and a vector beyond
- * them, and writes whole vectors. */
+/* The n partial sums of a row, folded 8-4-2-1 until they are one vector; n <= most, 8 or 16, a constant where this is
+ * called. */
+CR_INLINE V(t) FN(fold_to_vector)(const size_t most, size_t n, const REAL *partial)
+{
+    V(t) piece[16 / V_LANES];
+    for (size_t v = 0; v * V_LANES < most; ++v) {
+        const size_t left = n > v * V_LANES ? n - v * V_LANES : 0;
+        piece[v] = left > 0 ? FN(load_some)(partial + v * V_LANES, left < V_LANES ? left : V_LANES) : V(zero)();
+    }
+    for (size_t half = most / 2 / V_LANES; half > 0; half /= 2) {
+        for (size_t v = 0; v < half; ++v) {
+            piece[v] = V(add)(piece[v], piece[v + half]);
+        }
+    }
+    return piece[0];
+}
+
+/* narrow_sums of any number of terms to `most`. */
+CR_INLINE void FN(folded_sums)(const size_t most, size_t n_rows, size_t n_out, const REAL *terms, REAL *sums)
+{
+    for (size_t i = 0; i < n_rows; i += V_LANES) {
+        V(t) row[V_LANES];
+        for (size_t r = 0; r < V_LANES; ++r) {
+            row[r] = FN(fold_to_vector)(most, n_out, terms + (i + r) * n_out);
+        }
+        V(store)(sums + i, V(fold)(row));
+    }
+}
+
+/* sums[r] of the dense row r of terms: its terms are its 16 partial sums. Reads up to V_LANES rows beyond them, and
+ * writes whole vectors. */
 CR_NOINLINE void FN(narrow_sums)(size_t n_rows, size_t n_out, const REAL *restrict terms, REAL *restrict sums)
 {
     switch (n_out) {
@@ -173,39 +229,13 @@ CR_NOINLINE void FN(narrow_sums)(size_t n_rows, size_t n_out, const REAL *restri
     case 4:
         FN(unzipped_sums)(4, n_rows, terms, sums);
         return;
-    case 8:
-        FN(unzipped_sums)(8, n_rows, terms, sums);
-        return;
     default:
         break;
     }
-    V(t) partial[16 + V_LANES - 1];
-    for (size_t j = 0; j < sizeof partial / sizeof partial[0]; ++j) {
-        partial[j] = V(zero)(); /* those beyond n_out are not used, which no compiler can know */
-    }
-    for (size_t i = 0; i < n_rows; i += V_LANES) {
-        for (size_t j = 0; j < n_out; j += V_LANES) {
-            for (size_t r = 0; r < V_LANES; ++r) {
-                partial[j + r] = V(load)(terms + (i + r) * n_out + j);
-            }
-            V(transpose)(partial + j);
-        }
-        V(store)(sums + i, FN(fold_columns)(n_out, partial));
-    }
-}
-
-/* row_loss = weight (finish sum) */
-CR_NOINLINE void FN(finish_rows)(size_t n_rows, double finish, const REAL *sums, const REAL *weight,
-                                 double *row_loss)
-{
-    if (weight == NULL) {
-        for (size_t r = 0; r < n_rows; ++r) {
-            row_loss[r] = finish * (double)sums[r];
-        }
-        return;
-    }
-    for (size_t r = 0; r < n_rows; ++r) {
-        row_loss[r] = (double)weight[r] * (finish * (double)sums[r]);
+    if (n_out <= 8 && V_LANES <= 8) {
+        FN(folded_sums)(8, n_rows, n_out, terms, sums);
+    } else {
+        FN(folded_sums)(16, n_rows, n_out, terms, sums);
     }
 }
 
@@ -218,9 +248,15 @@ CR_NOINLINE void FN(close_rows)(size_t n_rows, size_t n_out, const REAL *from, s
         }
     }
 }
-CR_NOINLINE void FN(spread_rows)(size_t n_rows, size_t n_out, REAL scale, const REAL *weight, const REAL *from,
-                                 REAL *to, size_t ld_to)
+CR_NOINLINE void FN(spread_rows)(size_t n_rows, size_t n_out, REAL scale, const REAL *restrict weight,
+                                 const REAL *restrict from, REAL *restrict to, size_t ld_to)
 {
+    if (n_out == 1 && ld_to == 1 && weight != NULL) { /* plain C, of which compilers make vectors */
+        for (size_t r = 0; r < n_rows; ++r) {
+            to[r] = scale * weight[r] * from[r];
+        }
+        return;
+    }
     for (size_t r = 0; r < n_rows; ++r) {
         const REAL factor = scale * (weight != NULL ? weight[r] : 1);
         for (size_t j = 0; j < n_out; ++j) {
@@ -231,7 +267,7 @@ CR_NOINLINE void FN(spread_rows)(size_t n_rows, size_t n_out, REAL scale, const 
 
 CR_INLINE void FN(elementwise_narrow)(int kind, const FN(loss_constants) *c, REAL scale, size_t n_rows, size_t n_out,
                                       const REAL *prediction, size_t ld_prediction, const REAL *target,
-                                      size_t ld_target, const REAL *weight, double *row_loss, REAL *grad,
+                                      size_t ld_target, const REAL *weight, FN(row_losses) *to, REAL *grad,
                                       size_t ld_grad)
 {
     const double finish = FN(loss_finish)(kind, n_out);
@@ -242,7 +278,8 @@ CR_INLINE void FN(elementwise_narrow)(int kind, const FN(loss_constants) *c, REA
     for (size_t i = 0; i < n_rows; i += turn) {
         const size_t rows = n_rows - i < turn ? n_rows - i : turn, n = rows * n_out;
         const REAL *from_p = prediction + i * ld_prediction, *from_t = target + i * ld_target;
-        REAL *to = grad != NULL ? grad + i * ld_grad : NULL;
+        const REAL *w = weight != NULL ? weight + i : NULL;
+        REAL *g = grad != NULL ? grad + i * ld_grad : NULL;
         if (ld_prediction != n_out) {
             FN(close_rows)(rows, n_out, from_p, ld_prediction, p);
             from_p = p;
@@ -251,9 +288,9 @@ CR_INLINE void FN(elementwise_narrow)(int kind, const FN(loss_constants) *c, REA
             FN(close_rows)(rows, n_out, from_t, ld_target, t);
             from_t = t;
         }
-        FN(loss_flat)(kind, c, direct ? scale : 1, n, from_p, from_t, terms, direct ? to : slopes);
+        FN(loss_flat)(kind, c, direct ? scale : 1, n, from_p, from_t, terms, direct ? g : slopes);
         if (!direct) {
-            FN(spread_rows)(rows, n_out, scale, weight != NULL ? weight + i : NULL, slopes, to, ld_grad);
+            FN(spread_rows)(rows, n_out, scale, w, slopes, g, ld_grad);
         }
         if (n_out > 1) {
             for (size_t beyond = 0; beyond <= (rows % V_LANES > 0 ? n_out * V_LANES : 0); beyond += V_LANES) {
@@ -261,7 +298,7 @@ CR_INLINE void FN(elementwise_narrow)(int kind, const FN(loss_constants) *c, REA
             }
             FN(narrow_sums)(rows, n_out, terms, sums);
         }
-        FN(finish_rows)(rows, finish, n_out > 1 ? sums : terms, weight != NULL ? weight + i : NULL, row_loss + i);
+        FN(give_losses)(to, i, rows, finish, n_out > 1 ? sums : terms, w);
     }
 }
 
@@ -269,8 +306,8 @@ CR_INLINE void FN(elementwise_narrow)(int kind, const FN(loss_constants) *c, REA
 
 CR_INLINE void FN(elementwise_rows)(int kind, const FN(loss_constants) *c, REAL scale, size_t n_rows, size_t n_out,
                                     const REAL *prediction, size_t ld_prediction, const REAL *target,
-                                    size_t ld_target, const int32_t *labels, const REAL *weight, double *row_loss,
-                                    REAL *grad, size_t ld_grad)
+                                    size_t ld_target, const int32_t *labels, const REAL *weight,
+                                    FN(row_losses) *to, REAL *grad, size_t ld_grad)
 {
     const double finish = FN(loss_finish)(kind, n_out);
     for (size_t i = 0; i < n_rows; ++i) {
@@ -289,6 +326,6 @@ CR_INLINE void FN(elementwise_rows)(int kind, const FN(loss_constants) *c, REAL 
             partial[v] = V(add)(partial[v], FN(loss_piece)(kind, c, left, j, p, t, label, factor, g));
             v = (v + 1) % (16 / V_LANES);
         }
-        row_loss[i] = (double)w * (finish * (double)FN(fold_partials)(partial));
+        FN(give_loss)(to, i, w, finish * (double)FN(fold_partials)(partial));
     }
 }

@@ -62,9 +62,10 @@ CR_INLINE FN(softmax_sums) FN(softmax_fold)(size_t n_out, FN(softmax_sums) parti
 
 static void FN(softmax_narrow)(const FN(loss_constants) *c, REAL scale, size_t n_rows, size_t n_out,
                                const REAL *prediction, size_t ld_prediction, const REAL *target, size_t ld_target,
-                               const int32_t *labels, const REAL *weight, double *row_loss, REAL *grad,
-                               size_t ld_grad)
+                               const int32_t *labels, const REAL *weight, FN(row_losses) *to,
+                               REAL *grad, size_t ld_grad)
 {
+    REAL loss[16]; /* of as many rows */
     for (size_t i = 0; i < n_rows; i += V_LANES) {
         const size_t rows = n_rows - i < V_LANES ? n_rows - i : V_LANES;
         V(t) z[16], t[16];
@@ -82,10 +83,10 @@ static void FN(softmax_narrow)(const FN(loss_constants) *c, REAL scale, size_t n
         }
         const FN(softmax_sums) sums = FN(softmax_fold)(n_out, partial);
         V(t) excess, inverse;
-        REAL loss[V_LANES];
-        V(store)(loss, FN(softmax_loss)(sums, &excess, &inverse));
-        for (size_t r = 0; r < rows; ++r) {
-            row_loss[i + r] = (weight != NULL ? (double)weight[i + r] : 1) * (double)loss[r];
+        V(store)(loss + i % 16, FN(softmax_loss)(sums, &excess, &inverse));
+        if (i % 16 + V_LANES == 16 || i + rows == n_rows) {
+            const size_t first = i - i % 16;
+            FN(give_losses)(to, first, i + rows - first, 1, loss, weight != NULL ? weight + first : NULL);
         }
         if (grad != NULL) {
             const V(t) w = weight != NULL ? V(load_tail)(weight + i, rows) : V(set1)(1);
@@ -115,8 +116,8 @@ CR_INLINE void FN(softmax_piece)(const FN(loss_constants) *c, size_t left, size_
 
 static void FN(softmax_wide)(const FN(loss_constants) *c, REAL scale, size_t n_rows, size_t n_out,
                              const REAL *prediction, size_t ld_prediction, const REAL *target, size_t ld_target,
-                             const int32_t *labels, const REAL *weight, double *row_loss, REAL *grad,
-                             size_t ld_grad)
+                             const int32_t *labels, const REAL *weight, FN(row_losses) *to,
+                             REAL *grad, size_t ld_grad)
 {
     for (size_t i = 0; i < n_rows; ++i) {
         const REAL *z = prediction + i * ld_prediction;
@@ -151,7 +152,7 @@ static void FN(softmax_wide)(const FN(loss_constants) *c, REAL scale, size_t n_r
         REAL loss[V_LANES];
         V(store)(loss, FN(softmax_loss)(sums, &excess, &inverse));
         const REAL w = weight != NULL ? weight[i] : 1;
-        row_loss[i] = (double)w * (double)loss[0];
+        FN(give_loss)(to, i, w, (double)loss[0]);
         if (g == NULL) {
             continue;
         }

@@ -2,7 +2,7 @@
  *
  * prediction, target and grad are (n_rows, n_out); the target may be given as one class label a row instead,
  * which means the one-hot row of it, with the same bits. For row i with weight w_i (1 if there are none)
- *     row_loss[i] = w_i l_i,    grad_i = (scale w_i) dl_i / dprediction,
+ *     loss_i = w_i l_i,    grad_i = (scale w_i) dl_i / dprediction,
  * l_i being the formula of cr_loss in chainrule.h, summed over the outputs by 16 partial sums. grad may be NULL
  * or the same array as prediction. A NaN prediction makes its row's loss and its own gradient NaN (by softmax:
  * the whole row's); infinite predictions give the formula's limits. A row of weight 0 is not there, as a weight of
@@ -129,16 +129,16 @@ CR_INLINE V(t) FN(loss_terms)(int kind, const FN(loss_constants) *c, V(t) p, V(t
 #define CR_LOSS_ROWS(kind, name)                                                                              \
     static void FN(name##_rows)(const FN(loss_constants) *c, REAL scale, size_t n_rows, size_t n_out,         \
                                 const REAL *prediction, size_t ld_prediction, const REAL *target,             \
-                                size_t ld_target, const REAL *weight, double *row_loss, REAL *grad,           \
+                                size_t ld_target, const REAL *weight, FN(row_losses) *to, REAL *grad,         \
                                 size_t ld_grad)                                                               \
     {                                                                                                         \
         const FN(loss_constants) own = *c;                                                                    \
         if (n_out > 0 && n_out <= 16 && (n_out == 1 || n_rows > 2)) {                                         \
             FN(elementwise_narrow)(kind, &own, scale, n_rows, n_out, prediction, ld_prediction, target,       \
-                                   ld_target, weight, row_loss, grad, ld_grad);                               \
+                                   ld_target, weight, to, grad, ld_grad);                                     \
         } else {                                                                                              \
             FN(elementwise_rows)(kind, &own, scale, n_rows, n_out, prediction, ld_prediction, target,         \
-                                 ld_target, NULL, weight, row_loss, grad, ld_grad);                           \
+                                 ld_target, NULL, weight, to, grad, ld_grad);                                 \
         }                                                                                                     \
     }
 CR_LOSS_ROWS(CR_SQUARED_ERROR, squared_error)
@@ -153,10 +153,11 @@ CR_LOSS_ROWS(CR_SIGMOID_CROSS_ENTROPY, sigmoid_cross_entropy)
 CR_LOSS_ROWS(CR_HINGE, hinge)
 #undef CR_LOSS_ROWS
 
-static void FN(loss)(int kind, const cr_loss_options *options, REAL scale, size_t n_rows, size_t n_out,
-                     const REAL *prediction, size_t ld_prediction, const REAL *target, size_t ld_target,
-                     const int32_t *labels, const REAL *weight, double *row_loss, REAL *grad, size_t ld_grad)
+static double FN(loss)(int kind, const cr_loss_options *options, REAL scale, size_t n_rows, size_t n_out,
+                       const REAL *prediction, size_t ld_prediction, const REAL *target, size_t ld_target,
+                       const int32_t *labels, const REAL *weight, double *row_loss, REAL *grad, size_t ld_grad)
 {
+    FN(row_losses) to = {.each = row_loss};
     const double shared_by = kind == CR_SIGMOID_CROSS_ENTROPY ? 2 : n_out > 0 ? (double)n_out : 1;
     const FN(loss_constants) c = {
         .delta = (REAL)options->delta,
@@ -169,7 +170,7 @@ static void FN(loss)(int kind, const cr_loss_options *options, REAL scale, size_
 #define CR_ROWS(kind, name)                                                                                   \
     case kind:                                                                                                \
         FN(name##_rows)(&c, scale, n_rows, n_out, prediction, ld_prediction, target, ld_target, weight,       \
-                        row_loss, grad, ld_grad);                                                             \
+                        &to, grad, ld_grad);                                                                  \
         break;
     switch (kind) {
         CR_ROWS(CR_SQUARED_ERROR, squared_error)
@@ -184,32 +185,30 @@ static void FN(loss)(int kind, const cr_loss_options *options, REAL scale, size_
     case CR_CROSS_ENTROPY:
         if (labels == NULL) {
             FN(cross_entropy_rows)(&c, scale, n_rows, n_out, prediction, ld_prediction, target, ld_target, weight,
-                                   row_loss, grad, ld_grad);
+                                   &to, grad, ld_grad);
         } else {
             FN(elementwise_rows)(CR_CROSS_ENTROPY, &c, scale, n_rows, n_out, prediction, ld_prediction, NULL, 0,
-                                 labels, weight, row_loss, grad, ld_grad);
+                                 labels, weight, &to, grad, ld_grad);
         }
         break;
     default: /* CR_SOFTMAX_CROSS_ENTROPY */
         if (n_out == 0) {
             for (size_t i = 0; i < n_rows; ++i) {
-                row_loss[i] = 0;
+                FN(give_loss)(&to, i, 1, 0);
             }
         } else if (n_out <= 16) {
             FN(softmax_narrow)(&c, scale, n_rows, n_out, prediction, ld_prediction, target, ld_target, labels,
-                               weight, row_loss, grad, ld_grad);
+                               weight, &to, grad, ld_grad);
         } else {
             FN(softmax_wide)(&c, scale, n_rows, n_out, prediction, ld_prediction, target, ld_target, labels,
-                             weight, row_loss, grad, ld_grad);
+                             weight, &to, grad, ld_grad);
         }
     }
 #undef CR_ROWS
-    for (size_t i = 0; weight != NULL && i < n_rows; ++i) {
-        if (weight[i] == 0) {
-            row_loss[i] = 0;
-            for (size_t j = 0; grad != NULL && j < n_out; ++j) {
-                grad[i * ld_grad + j] = 0;
-            }
+    for (size_t i = 0; grad != NULL && weight != NULL && i < n_rows; ++i) {
+        for (size_t j = 0; weight[i] == 0 && j < n_out; ++j) {
+            grad[i * ld_grad + j] = 0;
         }
     }
+    return row_loss == NULL ? FN(fold16_double)(to.partial) : 0;
 }

@@ -304,14 +304,12 @@ static int FN(all_within)(size_t n, const REAL *x, int of_size, REAL least, REAL
 
 /* ---- sums of row losses ----------------------------------------------------------------------- */
 
-/* x[0] + ... + x[n-1] by 16 partial sums: x[i] joins number i mod 16, and they are folded 8-4-2-1. `partial`, if given,
- * holds what has joined before, from +0 on, and gets what has joined now; then n is a multiple of 16 in all calls but
- * the last. */
-static double FN(sum_losses)(double *partial, size_t n, const double *x)
+/* x[0] + ... + x[n-1] by 16 partial sums: x[i] joins number i mod 16, and they are folded 8-4-2-1. */
+static double FN(sum_losses)(size_t n, const double *x)
 {
     cr_f64_t sum[16 / CR_F64_LANES];
     for (size_t v = 0; v < 16 / CR_F64_LANES; ++v) {
-        sum[v] = partial != NULL ? cr_f64_load(partial + v * CR_F64_LANES) : cr_f64_zero();
+        sum[v] = cr_f64_zero();
     }
     size_t i = 0;
     for (; i + 16 <= n; i += 16) {
@@ -323,20 +321,9 @@ static double FN(sum_losses)(double *partial, size_t n, const double *x)
         const size_t left = n - i < CR_F64_LANES ? n - i : CR_F64_LANES;
         sum[v] = cr_f64_add(sum[v], cr_f64_load_tail(x + i, left));
     }
-    for (size_t v = 0; partial != NULL && v < 16 / CR_F64_LANES; ++v) {
+    double partial[16];
+    for (size_t v = 0; v < 16 / CR_F64_LANES; ++v) {
         cr_f64_store(partial + v * CR_F64_LANES, sum[v]);
     }
-    for (size_t half = 8 / CR_F64_LANES; half > 0; half /= 2) {
-        for (size_t v = 0; v < half; ++v) {
-            sum[v] = cr_f64_add(sum[v], sum[v + half]);
-        }
-    }
-    double lanes[CR_F64_LANES];
-    cr_f64_store(lanes, sum[0]);
-    for (size_t half = CR_F64_LANES / 2; half > 0; half /= 2) {
-        for (size_t k = 0; k < half; ++k) {
-            lanes[k] += lanes[k + half];
-        }
-    }
-    return lanes[0];
+    return FN(fold16_double)(partial);
 }

@@ -41,7 +41,7 @@ cr_status RN(network_check_rows)(const cr_network *net, const cr_rows *rows, siz
 /* The weighted mean of row losses; no weight at all makes no loss. */
 static double RN(mean_loss)(const RN(kernels) *kernels, const double *row_loss, size_t n_rows, double total_weight)
 {
-    const double sum = kernels->sum_losses(NULL, n_rows, row_loss);
+    const double sum = kernels->sum_losses(n_rows, row_loss);
     return total_weight != 0.0 ? sum / total_weight : 0.0;
 }
 

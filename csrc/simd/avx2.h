@@ -404,4 +404,29 @@ CR_INLINE void cr_f64_unzip(cr_f64_t *a, cr_f64_t *b)
     *b = _mm256_permute4x64_pd(*b, 0xD8);
 }
 
+/* r[0], ..: the halves of two rows are added at once, then what is left of each in its block of 128 bits. */
+CR_INLINE cr_f32_t cr_f32_fold(const cr_f32_t r[CR_F32_LANES])
+{
+    __m256 block[4]; /* of rows i and i + 4: 4 lanes each */
+    for (size_t i = 0; i < 4; ++i) {
+        block[i] = _mm256_add_ps(_mm256_permute2f128_ps(r[i], r[i + 4], 0x20),
+                                 _mm256_permute2f128_ps(r[i], r[i + 4], 0x31));
+    }
+    const __m256 a = _mm256_add_ps(_mm256_shuffle_ps(block[0], block[1], 0x44),
+                                   _mm256_shuffle_ps(block[0], block[1], 0xEE));
+    const __m256 b = _mm256_add_ps(_mm256_shuffle_ps(block[2], block[3], 0x44),
+                                   _mm256_shuffle_ps(block[2], block[3], 0xEE));
+    return _mm256_add_ps(_mm256_shuffle_ps(a, b, 0x88), _mm256_shuffle_ps(a, b, 0xDD));
+}
+
+CR_INLINE cr_f64_t cr_f64_fold(const cr_f64_t r[CR_F64_LANES])
+{
+    __m256d block[2]; /* of rows i and i + 2: 2 lanes each */
+    for (size_t i = 0; i < 2; ++i) {
+        block[i] = _mm256_add_pd(_mm256_permute2f128_pd(r[i], r[i + 2], 0x20),
+                                 _mm256_permute2f128_pd(r[i], r[i + 2], 0x31));
+    }
+    return _mm256_add_pd(_mm256_unpacklo_pd(block[0], block[1]), _mm256_unpackhi_pd(block[0], block[1]));
+}
+
 #endif

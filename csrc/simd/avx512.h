@@ -332,6 +332,54 @@ CR_INLINE void cr_f64_transpose(cr_f64_t r[CR_F64_LANES])
     cr_avx512_transpose_blocks(&r[1], &r[3], &r[5], &r[7]);
 }
 
+/* ---- fold: halves are added, of two vectors at once, until a vector holds one lane of each row --------------- */
+
+/* Of two rows in each vector: blocks 0, 1 + 2, 3 of a, then of b. */
+CR_INLINE __m512 cr_avx512_fold_halves_ps(__m512 a, __m512 b)
+{
+    return _mm512_add_ps(_mm512_shuffle_f32x4(a, b, 0x44), _mm512_shuffle_f32x4(a, b, 0xEE));
+}
+
+CR_INLINE __m512d cr_avx512_fold_halves_pd(__m512d a, __m512d b)
+{
+    return _mm512_add_pd(_mm512_shuffle_f64x2(a, b, 0x44), _mm512_shuffle_f64x2(a, b, 0xEE));
+}
+
+/* Blocks 0 + 1 and 2 + 3 of a, then of b. */
+CR_INLINE __m512 cr_avx512_fold_blocks_ps(__m512 a, __m512 b)
+{
+    return _mm512_add_ps(_mm512_shuffle_f32x4(a, b, 0x88), _mm512_shuffle_f32x4(a, b, 0xDD));
+}
+
+CR_INLINE __m512d cr_avx512_fold_blocks_pd(__m512d a, __m512d b)
+{
+    return _mm512_add_pd(_mm512_shuffle_f64x2(a, b, 0x88), _mm512_shuffle_f64x2(a, b, 0xDD));
+}
+
+CR_INLINE cr_f32_t cr_f32_fold(const cr_f32_t r[CR_F32_LANES])
+{
+    __m512 block[4]; /* of rows i, i + 4, i + 8, i + 12: 4 lanes each */
+    for (size_t i = 0; i < 4; ++i) {
+        block[i] = cr_avx512_fold_blocks_ps(cr_avx512_fold_halves_ps(r[i], r[i + 4]),
+                                            cr_avx512_fold_halves_ps(r[i + 8], r[i + 12]));
+    }
+    const __m512 a = _mm512_add_ps(_mm512_shuffle_ps(block[0], block[1], 0x44),
+                                   _mm512_shuffle_ps(block[0], block[1], 0xEE));
+    const __m512 b = _mm512_add_ps(_mm512_shuffle_ps(block[2], block[3], 0x44),
+                                   _mm512_shuffle_ps(block[2], block[3], 0xEE));
+    return _mm512_add_ps(_mm512_shuffle_ps(a, b, 0x88), _mm512_shuffle_ps(a, b, 0xDD));
+}
+
+CR_INLINE cr_f64_t cr_f64_fold(const cr_f64_t r[CR_F64_LANES])
+{
+    __m512d block[2]; /* of rows i, i + 2, i + 4, i + 6: 2 lanes each */
+    for (size_t i = 0; i < 2; ++i) {
+        block[i] = cr_avx512_fold_blocks_pd(cr_avx512_fold_halves_pd(r[i], r[i + 2]),
+                                            cr_avx512_fold_halves_pd(r[i + 4], r[i + 6]));
+    }
+    return _mm512_add_pd(_mm512_unpacklo_pd(block[0], block[1]), _mm512_unpackhi_pd(block[0], block[1]));
+}
+
 /* From memory: half rows i and i + 4 (doubles: i + 2) come into one vector, which saves a quarter of the shuffles,
  * for the second half needs none. Both halves of a row are read one after the other: its line may not stay long. */
 CR_INLINE __m512 cr_avx512_load_halves_ps(const float *p, const float *q)

@@ -195,6 +195,18 @@ CR_INLINE void cr_f32_unzip(cr_f32_t *a, cr_f32_t *b)
     *a = even;
 }
 
+/* Lanes 0 + 2 and 1 + 3 of a, then of b. */
+CR_INLINE cr_f32_t cr_neon_fold_halves(cr_f32_t a, cr_f32_t b)
+{
+    return vaddq_f32(vcombine_f32(vget_low_f32(a), vget_low_f32(b)),
+                     vcombine_f32(vget_high_f32(a), vget_high_f32(b)));
+}
+
+CR_INLINE cr_f32_t cr_f32_fold(const cr_f32_t r[CR_F32_LANES])
+{
+    return vpaddq_f32(cr_neon_fold_halves(r[0], r[1]), cr_neon_fold_halves(r[2], r[3]));
+}
+
 /* ---- double --------------------------------------------------------------------------------- */
 
 typedef float64x2_t cr_f64_t;
@@ -342,5 +354,7 @@ CR_INLINE void cr_f64_unzip(cr_f64_t *a, cr_f64_t *b)
     *b = vuzp2q_f64(*a, *b);
     *a = even;
 }
+
+CR_INLINE cr_f64_t cr_f64_fold(const cr_f64_t r[CR_F64_LANES]) { return vpaddq_f64(r[0], r[1]); }
 
 #endif

@@ -468,6 +468,30 @@ static void T(test_unzip)(void)
     CHECK(n_wrong == 0, "f%d unzip: %lu wrong", CR_DTYPE, (unsigned long)n_wrong);
 }
 
+static void T(test_fold)(void)
+{
+    REAL lanes[V_LANES][V_LANES];
+    V(t) row[V_LANES];
+    for (size_t i = 0; i < V_LANES; i++) {
+        for (size_t j = 0; j < V_LANES; j++) {
+            lanes[i][j] = (REAL)(random_bits() % 10007) / 7 - 700;
+        }
+        row[i] = V(load)(lanes[i]);
+    }
+    REAL got[V_LANES];
+    V(store)(got, V(fold)(row));
+    size_t n_wrong = 0;
+    for (size_t i = 0; i < V_LANES; i++) {
+        for (size_t half = V_LANES / 2; half > 0; half /= 2) {
+            for (size_t j = 0; j < half; j++) {
+                lanes[i][j] += lanes[i][j + half];
+            }
+        }
+        n_wrong += got[i] != lanes[i][0];
+    }
+    CHECK(n_wrong == 0, "f%d fold: %lu wrong", CR_DTYPE, (unsigned long)n_wrong);
+}
+
 /* A fault would end the program. */
 static void T(test_prefetch)(void)
 {
@@ -490,6 +514,7 @@ static void T(RUN)(void)
     T(test_transpose)();
     T(test_load_transposed)();
     T(test_unzip)();
+    T(test_fold)();
     T(test_prefetch)();
 }
 
