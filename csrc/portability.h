@@ -29,6 +29,13 @@
 #define CR_PIN(v) ((void)0)
 #endif
 
+/* CR_OPAQUE(i): the integer i may have changed. A condition on it stays within its loop, which compilers would double. */
+#if defined(__GNUC__)
+#define CR_OPAQUE(i) __asm__("" : "+r"(i))
+#else
+#define CR_OPAQUE(i) ((void)0)
+#endif
+
 /* A hint to the core that the thread spins on a flag. */
 #if defined(_MSC_VER) && !defined(__clang__)
 #include <intrin.h>

@@ -313,6 +313,24 @@ def test_lengths_places_and_guards(isa, dtype, name, rng, guarded):
         out.check()
 
 
+@pytest.mark.parametrize("name", few(["exponential", "relu", "tanh"], 1))
+def test_more_than_the_caches_hold(isa, dtype, name, rng):
+    """Derivatives above 24 MiB go past the caches: the bits of the same in parts, and no byte beside them."""
+    part = 100_003
+    n = (25 << 20) // dtype.itemsize // part * part
+    saved = kernels.activation(name, rng.normal(size=part).astype(dtype))
+    dy = rng.normal(size=part).astype(dtype)
+    expected = np.tile(kernels.activation_backward(name, dy, x=saved, y=saved), n // part)
+    all_saved, all_dy = np.tile(saved, n // part), np.tile(dy, n // part)
+    sea = np.full(n + 40, 7, dtype)
+    for start in (0, 1, 18):  # in a line of the cache
+        sea[...] = 7
+        kernels.activation_backward(name, all_dy, x=all_saved, y=all_saved, out=sea[start : start + n])
+        assert np.array_equal(sea[start : start + n], expected)
+        assert (sea[:start] == 7).all() and (sea[start + n :] == 7).all()
+    assert np.array_equal(kernels.activation_backward(name, all_dy, x=all_saved, y=all_saved, out=all_dy), expected)
+
+
 @each_name
 def test_every_isa_gives_the_same_bits(dtype, name, rng):
     x = arguments(name, dtype, rng, 20_000).reshape(-1, 1 if name not in BY_ROW else 2)

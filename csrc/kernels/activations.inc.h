@@ -408,10 +408,11 @@ static void FN(apply_row)(int kind, REAL alpha, size_t n, const REAL *x, REAL *y
 static void FN(apply_row_backward)(int kind, REAL alpha, size_t n, const REAL *dy,
                                    const REAL *saved, REAL *dx)
 {
+    const int far = FN(goes_far)(n, dy, saved, dx);
     switch (CR_PLAIN_KIND(kind, alpha)) {
-#define CR_CASE(KIND, f)                            \
-    case KIND:                                      \
-        FN(map_2)(FN(f), alpha, n, dy, saved, dx);  \
+#define CR_CASE(KIND, f)                                \
+    case KIND:                                          \
+        FN(map_2)(FN(f), alpha, n, dy, saved, dx, far); \
         break;
     case CR_IDENTITY:
         FN(map)(FN(identity), alpha, n, dy, dx);
@@ -443,6 +444,9 @@ static void FN(apply_row_backward)(int kind, REAL alpha, size_t n, const REAL *d
         break;
     default:
         break;
+    }
+    if (far) {
+        V(fence)();
     }
 }
 #undef CR_PLAIN_KIND

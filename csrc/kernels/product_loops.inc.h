@@ -10,9 +10,8 @@
 #define CR_IN_PLACE_BYTES ((size_t)1600 << 10)
 /* Rows of A taken together keep one block of A (CR_KB columns) to this: half a second-level cache. */
 #define CR_ROWS_BYTES ((size_t)512 << 10)
-/* Weights above these lie in no second-level cache, and in no third-level one. */
+/* Weights above this lie in no second-level cache. */
 #define CR_STREAM_BYTES ((size_t)768 << 10)
-#define CR_FAR_BYTES ((size_t)24 << 20)
 /* Weights up to this lie in a first-level cache. */
 #define CR_NEAR_BYTES ((size_t)32 << 10)
 /* Weights up to this lie in a third-level cache. */

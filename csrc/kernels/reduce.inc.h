@@ -31,6 +31,29 @@ CR_INLINE size_t FN(before_line)(const REAL *p, size_t n)
     return n < 1024 ? 0 : (bytes - (uintptr_t)p % bytes) % bytes / sizeof(REAL);
 }
 
+#ifndef CR_FAR_BYTES
+/* Arrays above this lie in no third-level cache. */
+#define CR_FAR_BYTES ((size_t)24 << 20)
+#endif
+
+/* Whether n results to `to`, worked out from a and b, are stored past the caches: they would not stay there, and an
+ * ordinary store first reads the line that it fills (10^7 elements, f' of tanh: 4.5 ms, so 2.7). Not where they replace
+ * what they come from. */
+CR_INLINE int FN(goes_far)(size_t n, const REAL *a, const REAL *b, const REAL *to)
+{
+    return n > CR_FAR_BYTES / sizeof(REAL) && to != a && to != b && (uintptr_t)to % sizeof(REAL) == 0;
+}
+
+/* Stores v, far if that is so; p then is a multiple of the vector's size, and a fence follows the last. */
+CR_INLINE void FN(store_far)(int far, REAL *p, V(t) v)
+{
+    if (CR_UNLIKELY(far)) {
+        V(stream)(p, v);
+    } else {
+        V(store)(p, v);
+    }
+}
+
 /* s[0] + ... + s[15], folded 8-4-2-1. s is used up. */
 static inline REAL FN(fold16)(REAL s[16])
 {

@@ -116,7 +116,7 @@ CR_INLINE V(t) FN(log_softmax_slope)(V(t) dy, V(t) y, V(t) sum)
 /* dx_j = dy_j - e^(y_j) sum_k dy_k */
 static inline void FN(log_softmax_row_backward)(size_t n, const REAL *dy, const REAL *y, REAL *dx)
 {
-    FN(map_2)(FN(log_softmax_slope), FN(row_sum)(n, dy), n, dy, y, dx);
+    FN(map_2)(FN(log_softmax_slope), FN(row_sum)(n, dy), n, dy, y, dx, 0);
 }
 
 /* gather_rows for so few elements a row, 1 to 4, that a vector with a mask takes longer; n_cols is a constant. */

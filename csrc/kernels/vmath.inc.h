@@ -356,9 +356,9 @@ CR_INLINE void FN(map)(V(t) (*f)(V(t) x, V(t) alpha), REAL alpha, size_t n, cons
     }
 }
 
-/* dx[i] = f(dy[i], saved[i], alpha); dx may be dy or saved. */
+/* dx[i] = f(dy[i], saved[i], alpha); dx may be dy or saved. far: goes_far of them; a fence then follows. */
 CR_INLINE void FN(map_2)(V(t) (*f)(V(t) dy, V(t) saved, V(t) alpha), REAL alpha, size_t n,
-                         const REAL *dy, const REAL *saved, REAL *dx)
+                         const REAL *dy, const REAL *saved, REAL *dx, int far)
 {
     const V(t) a = V(set1)(alpha);
     size_t i = 0, part = FN(before_line)(dx, n);
@@ -371,7 +371,8 @@ CR_INLINE void FN(map_2)(V(t) (*f)(V(t) dy, V(t) saved, V(t) alpha), REAL alpha,
         for (; i + V_LANES <= n; i += V_LANES) {
             V(t) some = V(load)(dy + i);
             CR_PIN(some);
-            V(store)(dx + i, f(some, V(load)(saved + i), a));
+            CR_OPAQUE(far);
+            FN(store_far)(far, dx + i, f(some, V(load)(saved + i), a));
         }
         part = (n - i) % V_LANES; /* of one lane there are no parts: the compiler sees it */
         if (part == 0) {

@@ -43,6 +43,8 @@ CR_INLINE void cr_f32_store_tail(float *p, cr_f32_t v, size_t n)
 CR_INLINE cr_f32_t cr_f32_set1(float a) { return _mm512_set1_ps(a); }
 CR_INLINE cr_f32_t cr_f32_zero(void) { return _mm512_setzero_ps(); }
 CR_INLINE void cr_f32_prefetch(const void *p) { _mm_prefetch((const char *)p, _MM_HINT_T0); }
+CR_INLINE void cr_f32_stream(float *p, cr_f32_t v) { _mm512_stream_ps(p, v); }
+CR_INLINE void cr_f32_fence(void) { _mm_sfence(); }
 
 CR_INLINE cr_f32_t cr_f32_add(cr_f32_t a, cr_f32_t b) { return _mm512_add_ps(a, b); }
 CR_INLINE cr_f32_t cr_f32_sub(cr_f32_t a, cr_f32_t b) { return _mm512_sub_ps(a, b); }
@@ -165,6 +167,8 @@ CR_INLINE void cr_f64_store_tail(double *p, cr_f64_t v, size_t n)
 CR_INLINE cr_f64_t cr_f64_set1(double a) { return _mm512_set1_pd(a); }
 CR_INLINE cr_f64_t cr_f64_zero(void) { return _mm512_setzero_pd(); }
 CR_INLINE void cr_f64_prefetch(const void *p) { _mm_prefetch((const char *)p, _MM_HINT_T0); }
+CR_INLINE void cr_f64_stream(double *p, cr_f64_t v) { _mm512_stream_pd(p, v); }
+CR_INLINE void cr_f64_fence(void) { _mm_sfence(); }
 
 CR_INLINE cr_f64_t cr_f64_add(cr_f64_t a, cr_f64_t b) { return _mm512_add_pd(a, b); }
 CR_INLINE cr_f64_t cr_f64_sub(cr_f64_t a, cr_f64_t b) { return _mm512_sub_pd(a, b); }

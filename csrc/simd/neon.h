@@ -96,6 +96,8 @@ CR_INLINE void cr_f32_store_tail(float *p, cr_f32_t v, size_t n)
 CR_INLINE cr_f32_t cr_f32_set1(float a) { return vdupq_n_f32(a); }
 CR_INLINE cr_f32_t cr_f32_zero(void) { return vdupq_n_f32(0); }
 CR_INLINE void cr_f32_prefetch(const void *p) { CR_PREFETCH(p); }
+CR_INLINE void cr_f32_stream(float *p, cr_f32_t v) { cr_f32_store(p, v); }
+CR_INLINE void cr_f32_fence(void) {}
 
 CR_INLINE cr_f32_t cr_f32_add(cr_f32_t a, cr_f32_t b) { return vaddq_f32(a, b); }
 CR_INLINE cr_f32_t cr_f32_sub(cr_f32_t a, cr_f32_t b) { return vsubq_f32(a, b); }
@@ -264,6 +266,8 @@ CR_INLINE void cr_f64_store_tail(double *p, cr_f64_t v, size_t n)
 CR_INLINE cr_f64_t cr_f64_set1(double a) { return vdupq_n_f64(a); }
 CR_INLINE cr_f64_t cr_f64_zero(void) { return vdupq_n_f64(0); }
 CR_INLINE void cr_f64_prefetch(const void *p) { CR_PREFETCH(p); }
+CR_INLINE void cr_f64_stream(double *p, cr_f64_t v) { cr_f64_store(p, v); }
+CR_INLINE void cr_f64_fence(void) {}
 
 CR_INLINE cr_f64_t cr_f64_add(cr_f64_t a, cr_f64_t b) { return vaddq_f64(a, b); }
 CR_INLINE cr_f64_t cr_f64_sub(cr_f64_t a, cr_f64_t b) { return vsubq_f64(a, b); }

@@ -66,6 +66,8 @@ CR_INLINE void cr_f32_load_transposed(cr_f32_t r[CR_F32_LANES], const float *p, 
 CR_INLINE void cr_f32_unzip(cr_f32_t *a, cr_f32_t *b) { (void)a, (void)b; }
 CR_INLINE cr_f32_t cr_f32_fold(const cr_f32_t r[1]) { return r[0]; }
 CR_INLINE void cr_f32_prefetch(const void *p) { CR_PREFETCH(p); }
+CR_INLINE void cr_f32_stream(float *p, cr_f32_t v) { cr_f32_store(p, v); }
+CR_INLINE void cr_f32_fence(void) {}
 
 CR_INLINE cr_f32_int_t cr_f32_bits(cr_f32_t v)
 {
@@ -214,6 +216,8 @@ CR_INLINE void cr_f64_load_transposed(cr_f64_t r[CR_F64_LANES], const double *p,
 CR_INLINE void cr_f64_unzip(cr_f64_t *a, cr_f64_t *b) { (void)a, (void)b; }
 CR_INLINE cr_f64_t cr_f64_fold(const cr_f64_t r[1]) { return r[0]; }
 CR_INLINE void cr_f64_prefetch(const void *p) { CR_PREFETCH(p); }
+CR_INLINE void cr_f64_stream(double *p, cr_f64_t v) { cr_f64_store(p, v); }
+CR_INLINE void cr_f64_fence(void) {}
 
 CR_INLINE cr_f64_int_t cr_f64_bits(cr_f64_t v)
 {

@@ -500,6 +500,15 @@ static void T(test_prefetch)(void)
     V(prefetch)((const REAL *)(const void *)page);
 }
 
+static void T(test_stream)(void)
+{
+    CR_ALIGN(64) REAL to[2 * V_LANES] = {0};
+    const UINT *const from = T(case_c) + N_CASES - V_LANES;
+    V(stream)(to + V_LANES, T(vector)(from));
+    V(fence)();
+    CHECK(memcmp(to + V_LANES, from, V_LANES * sizeof(REAL)) == 0 && to[V_LANES - 1] == 0, "f%d stream", CR_DTYPE);
+}
+
 static void T(RUN)(void)
 {
     T(fill_cases)();
@@ -516,6 +525,7 @@ static void T(RUN)(void)
     T(test_unzip)();
     T(test_fold)();
     T(test_prefetch)();
+    T(test_stream)();
 }
 
 #undef UINT
