@@ -50,6 +50,17 @@ static size_t RN(tasks_of_layer)(const RN(pass) *p, const cr_record *r)
     return (r->n_in + rows - 1) / rows + (r->bias == CR_NONE ? 0 : RN(column_tasks)(p, r->n_out));
 }
 
+/* Where a worker's slab of gradients begins that meets `parameters`: on a line, and half a page after or before them,
+ * whole pages apart, for the update reads both, and processors that compare 12 bits of addresses take a load a little
+ * behind a store for one of what was stored. */
+static REAL *RN(slab_for)(const RN(pass) *p, size_t worker, const REAL *parameters)
+{
+    const cr_arena *arena = &p->net->arena;
+    REAL *slab = (REAL *)arena->slab + worker * (arena->slab_size + SLAB_SLACK);
+    const size_t ahead = ((uintptr_t)parameters + 2048 - (uintptr_t)slab) % 4096;
+    return slab + ahead / 64 * 64 / sizeof(REAL);
+}
+
 /* Rows first .. first+n-1 of the weight of layer i. */
 static void RN(weight_slab)(const RN(pass) *p, size_t i, size_t first, size_t n, size_t worker)
 {
@@ -68,7 +79,7 @@ static void RN(weight_slab)(const RN(pass) *p, size_t i, size_t first, size_t n,
         return;
     }
     if (p->mode == RN(FUSED_SLABS)) {
-        grad = (REAL *)net->arena.slab + worker * net->arena.slab_size;
+        grad = RN(slab_for)(p, worker, (const REAL *)net->arrays.parameters + offset);
     }
     k->dense_backward_weight(p->n_rows, n, r->n_out, x, ld_x, b->delta, b->ld, grad, r->n_out, scratch);
     if (p->mode == RN(FUSED_SLABS)) {

@@ -10,6 +10,8 @@
  * with all 160). */
 #define NEAR_BYTES ((size_t)1024 * 1024)
 #define FAR_SLAB_BYTES ((size_t)4096 * 1024)
+/* Where a slab begins is chosen within so many elements, a page. */
+#define SLAB_SLACK (4096 / sizeof(REAL))
 /* No register tile is higher than this; a slab holds at least so many rows. */
 #define SLAB_ROWS_MIN ((size_t)16)
 
@@ -71,7 +73,7 @@ static void RN(place)(const cr_network *net, cr_arena *arena, cr_pieces *pieces)
     arena->labels = cr_piece(pieces, n_rows, sizeof(int32_t));
     arena->slab_size = RN(slab_size)(net, n_rows);
     arena->scratch = cr_piece(pieces, arena->n_workers * CR_SCRATCH_MAX, sizeof(REAL));
-    arena->slab = cr_piece(pieces, cr_size_mul(arena->n_workers, arena->slab_size), sizeof(REAL));
+    arena->slab = cr_piece(pieces, cr_size_mul(arena->n_workers, arena->slab_size + SLAB_SLACK), sizeof(REAL));
     RN(place_small)(net, arena, pieces);
 }
 

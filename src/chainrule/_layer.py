@@ -233,7 +233,12 @@ class NativeLayer(Described, Layer):
 
 
 def aligned(n: int, dtype: np.dtype[Any]) -> Array:
-    """Return n zeros that start on a cache line."""
-    block = np.zeros(n * dtype.itemsize + 64, np.uint8)
-    start = -block.ctypes.data % 64
+    """Return n zeros that start on a page of 4 KiB.
+
+    Parameters and states that one loop walks through then lie a multiple of 4 KiB apart. A little more than that, and
+    processors, which compare the low 12 bits of addresses, take each load for one of what was just stored and wait
+    (Adam: 0.28 ns a parameter, 0.34 to 0.6 at 64 to 128 bytes more).
+    """
+    block = np.zeros(n * dtype.itemsize + 4096, np.uint8)
+    start = -block.ctypes.data % 4096
     return block[start : start + n * dtype.itemsize].view(dtype)
