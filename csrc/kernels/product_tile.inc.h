@@ -147,7 +147,9 @@ CR_INLINE void FN(tile)(const int MR, const int NV, const int TAIL, const FN(pro
     CR_TILE(CR_ZERO, CR_NO_STEP)
 
     /* C, and what it will be compared with, are not needed before the sums are done: fetch them meanwhile, a row
-     * a term, for misses all at once would hold up those of A and B. */
+     * a term, for misses all at once would hold up those of A and B. By the last element of each vector: rows may begin
+     * within a line, and that one came with the columns before (forward, 512 x 2000 x 2000 from NumPy's arrays: 93 %
+     * of peak against 88). */
     size_t n_fetch = p->n_fetch * (size_t)MR;
     size_t at_saved = p->n_fetch == 2 ? (size_t)MR : n_fetch; /* where p->saved follows C */
     const REAL *line = to;
@@ -163,13 +165,13 @@ CR_INLINE void FN(tile)(const int MR, const int NV, const int TAIL, const FN(pro
                 line = p->saved + i * p->ld_saved + j;
                 ld_line = p->ld_saved;
             }
-            V(prefetch)(line);
+            V(prefetch)(line + V_LANES - 1);
             if (NV > 1) {
-                V(prefetch)(line + V_LANES);
+                V(prefetch)(line + 2 * V_LANES - 1);
             }
             if (NV > 2) {
-                V(prefetch)(line + 2 * V_LANES);
-                V(prefetch)(line + 3 * V_LANES);
+                V(prefetch)(line + 3 * V_LANES - 1);
+                V(prefetch)(line + 4 * V_LANES - 1);
             }
             line += ld_line;
         }
