@@ -99,7 +99,70 @@ static void FN(softmax_narrow)(const FN(loss_constants) *c, REAL scale, size_t n
     }
 }
 
-/* ---- more classes: a row at a time --------------------------------------------------------------------- */
+/* ---- more classes: the exponentials row by row, what follows from their sums for a vector of rows ---------- */
+
+/* Bytes of logits taken together: they stay in the first-level cache from the search for the greatest on. */
+#define CR_SOFTMAX_BYTES ((size_t)24 << 10)
+/* Fewer rows cost less one by one. */
+#define CR_SOFTMAX_ROWS 3
+
+/* A vector with the greatest of z[0 .. n-1] in one of its lanes, NaNs passed over. */
+CR_INLINE V(t) FN(greatest_lanes)(size_t n, const REAL *z)
+{
+    const V(t) lowest = V(set1)((REAL)-INFINITY);
+    V(t) greatest[2] = {lowest, lowest};
+    size_t j = 0;
+    for (; j + 2 * V_LANES <= n; j += 2 * V_LANES) {
+        greatest[0] = V(max)(V(load)(z + j), greatest[0]); /* the new one first */
+        greatest[1] = V(max)(V(load)(z + j + V_LANES), greatest[1]);
+    }
+    for (; j < n; j += V_LANES) {
+        const V(mask_t) live = V(mask_first)(n - j < V_LANES ? n - j : V_LANES);
+        greatest[0] = V(max)(V(select)(live, V(load_masked)(live, z + j), lowest), greatest[0]);
+    }
+    return V(max)(greatest[1], greatest[0]);
+}
+
+/* to[r] = the greatest element of row r of z; n_rows <= V_LANES. A maximum is the same in every order but for the sign
+ * of a zero, which no result shows: z_j - m is 0 where z_j is either zero. */
+CR_INLINE void FN(greatest_of_rows)(size_t n_rows, size_t n_out, const REAL *z, size_t ld_z, REAL to[V_LANES])
+{
+    for (size_t r = 0; n_rows < CR_SOFTMAX_ROWS && r < n_rows; ++r) {
+        to[r] = FN(row_max)(n_out, z + r * ld_z);
+    }
+    if (n_rows < CR_SOFTMAX_ROWS) {
+        return;
+    }
+    V(t) row[V_LANES];
+    for (size_t r = 0; r < V_LANES; ++r) {
+        row[r] = r < n_rows ? FN(greatest_lanes)(n_out, z + r * ld_z) : V(zero)();
+    }
+    V(transpose)(row);
+    for (size_t half = V_LANES / 2; half > 0; half /= 2) {
+        for (size_t r = 0; r < half; ++r) {
+            row[r] = V(max)(row[r + half], row[r]);
+        }
+    }
+    V(store)(to, row[0]);
+}
+
+/* Lane r: the lanes of row[r] folded by halves, for r < n_rows <= V_LANES. The other rows become zeros. */
+CR_NOINLINE V(t) FN(fold_rows)(size_t n_rows, V(t) row[V_LANES])
+{
+    if (n_rows >= CR_SOFTMAX_ROWS) {
+        for (size_t r = n_rows; r < V_LANES; ++r) {
+            row[r] = V(zero)();
+        }
+        return V(fold)(row);
+    }
+    REAL lanes[V_LANES] = {0};
+    for (size_t r = 0; r < n_rows; ++r) {
+        REAL s[16] = {0};
+        V(store)(s, row[r]);
+        lanes[r] = FN(fold16)(s);
+    }
+    return V(load)(lanes);
+}
 
 /* The sums of `left` <= V_LANES columns from j on; e is left in grad, if there is one. */
 CR_INLINE void FN(softmax_piece)(const FN(loss_constants) *c, size_t left, size_t j, const REAL *z, V(t) highest,
@@ -114,55 +177,79 @@ CR_INLINE void FN(softmax_piece)(const FN(loss_constants) *c, size_t left, size_
     }
 }
 
+/* The four sums of a row, each as the one vector that 16 partial sums are folded to. */
+CR_INLINE FN(softmax_sums) FN(softmax_row_sums)(const FN(loss_constants) *c, size_t n_out, const REAL *z, V(t) highest,
+                                                const REAL *target, const int32_t *label, REAL *grad)
+{
+    FN(softmax_sums) partial[16 / V_LANES];
+    for (size_t v = 0; v < 16 / V_LANES; ++v) {
+        partial[v] = (FN(softmax_sums)){V(zero)(), V(zero)(), V(zero)(), V(zero)()};
+    }
+    size_t j = 0;
+    for (; j + 16 <= n_out; j += 16) {
+        for (size_t v = 0; v < 16 / V_LANES; ++v) {
+            FN(softmax_piece)(c, V_LANES, j + v * V_LANES, z, highest, target, label, &partial[v], grad);
+        }
+    }
+    for (size_t v = 0; j < n_out; ++v, j += V_LANES) {
+        const size_t left = n_out - j < V_LANES ? n_out - j : V_LANES;
+        FN(softmax_piece)(c, left, j, z, highest, target, label, &partial[v], grad);
+    }
+    V(t) others[16 / V_LANES], ties[16 / V_LANES], total[16 / V_LANES], cost[16 / V_LANES];
+    for (size_t v = 0; v < 16 / V_LANES; ++v) {
+        others[v] = partial[v].others;
+        ties[v] = partial[v].ties;
+        total[v] = partial[v].target;
+        cost[v] = partial[v].cost;
+    }
+    return (FN(softmax_sums)){FN(fold_pieces)(16, others), FN(fold_pieces)(16, ties), FN(fold_pieces)(16, total),
+                              FN(fold_pieces)(16, cost)};
+}
+
 static void FN(softmax_wide)(const FN(loss_constants) *c, REAL scale, size_t n_rows, size_t n_out,
                              const REAL *prediction, size_t ld_prediction, const REAL *target, size_t ld_target,
                              const int32_t *labels, const REAL *weight, FN(row_losses) *to,
                              REAL *grad, size_t ld_grad)
 {
-    for (size_t i = 0; i < n_rows; ++i) {
+    const size_t fit = CR_SOFTMAX_BYTES / (n_out * sizeof(REAL)), most = fit < 1 ? 1 : fit < V_LANES ? fit : V_LANES;
+    V(t) others[V_LANES], ties[V_LANES], total[V_LANES], cost[V_LANES]; /* of the rows */
+    for (size_t i = 0; i < n_rows; i += most) {
+        const size_t rows = n_rows - i < most ? n_rows - i : most;
         const REAL *z = prediction + i * ld_prediction;
-        const REAL *t = labels != NULL ? NULL : target + i * ld_target;
-        const int32_t *label = labels != NULL ? labels + i : NULL;
-        REAL *g = grad != NULL ? grad + i * ld_grad : NULL;
-        const V(t) highest = V(set1)(FN(row_max)(n_out, z));
-        FN(softmax_sums) partial[16 / V_LANES];
-        for (size_t v = 0; v < 16 / V_LANES; ++v) {
-            partial[v] = (FN(softmax_sums)){V(zero)(), V(zero)(), V(zero)(), V(zero)()};
+        REAL highest[V_LANES], loss[V_LANES], totals[V_LANES], excesses[V_LANES], inverses[V_LANES];
+        FN(greatest_of_rows)(rows, n_out, z, ld_prediction, highest);
+        for (size_t r = 0; r < rows; ++r) {
+            const FN(softmax_sums) sums = FN(softmax_row_sums)(
+                c, n_out, z + r * ld_prediction, V(set1)(highest[r]),
+                labels != NULL ? NULL : target + (i + r) * ld_target, labels != NULL ? labels + i + r : NULL,
+                grad != NULL ? grad + (i + r) * ld_grad : NULL);
+            others[r] = sums.others;
+            ties[r] = sums.ties;
+            total[r] = sums.target;
+            cost[r] = sums.cost;
         }
-        size_t j = 0;
-        for (; j + 16 <= n_out; j += 16) {
-            for (size_t v = 0; v < 16 / V_LANES; ++v) {
-                FN(softmax_piece)(c, V_LANES, j + v * V_LANES, z, highest, t, label, &partial[v], g);
-            }
-        }
-        for (size_t v = 0; j < n_out; ++v, j += V_LANES) {
-            const size_t left = n_out - j < V_LANES ? n_out - j : V_LANES;
-            FN(softmax_piece)(c, left, j, z, highest, t, label, &partial[v], g);
-        }
-        V(t) others[16 / V_LANES], ties[16 / V_LANES], total[16 / V_LANES], cost[16 / V_LANES];
-        for (size_t v = 0; v < 16 / V_LANES; ++v) {
-            others[v] = partial[v].others;
-            ties[v] = partial[v].ties;
-            total[v] = partial[v].target;
-            cost[v] = partial[v].cost;
-        }
-        const FN(softmax_sums) sums = {V(set1)(FN(fold_partials)(others)), V(set1)(FN(fold_partials)(ties)),
-                                       V(set1)(FN(fold_partials)(total)), V(set1)(FN(fold_partials)(cost))};
+        const FN(softmax_sums) sums = {FN(fold_rows)(rows, others), FN(fold_rows)(rows, ties),
+                                       FN(fold_rows)(rows, total), FN(fold_rows)(rows, cost)};
         V(t) excess, inverse;
-        REAL loss[V_LANES];
         V(store)(loss, FN(softmax_loss)(sums, &excess, &inverse));
-        const REAL w = weight != NULL ? weight[i] : 1;
-        FN(give_loss)(to, i, w, (double)loss[0]);
-        if (g == NULL) {
-            continue;
-        }
-        const V(t) factor = V(set1)(scale * w);
-        for (j = 0; j < n_out; j += V_LANES) {
-            const size_t left = n_out - j < V_LANES ? n_out - j : V_LANES;
-            const V(t) e = FN(load_some)(g + j, left);
-            const V(t) goal = FN(smoothed)(c, FN(load_target)(left, j, t, label));
-            const V(t) slope = FN(softmax_gradient)(e, goal, sums.target, excess, inverse);
-            FN(store_some)(g + j, V(mul)(factor, slope), left);
+        V(store)(totals, sums.target);
+        V(store)(excesses, excess);
+        V(store)(inverses, inverse);
+        for (size_t r = 0; r < rows; ++r) {
+            const REAL w = weight != NULL ? weight[i + r] : 1;
+            const REAL *t = labels != NULL ? NULL : target + (i + r) * ld_target;
+            const int32_t *label = labels != NULL ? labels + i + r : NULL;
+            const V(t) factor = V(set1)(scale * w), row_total = V(set1)(totals[r]);
+            const V(t) row_excess = V(set1)(excesses[r]), row_inverse = V(set1)(inverses[r]);
+            FN(give_loss)(to, i + r, w, (double)loss[r]);
+            for (size_t j = 0; grad != NULL && j < n_out; j += V_LANES) {
+                REAL *const g = grad + (i + r) * ld_grad + j;
+                const size_t left = n_out - j < V_LANES ? n_out - j : V_LANES;
+                const V(t) e = FN(load_some)(g, left);
+                const V(t) goal = FN(smoothed)(c, FN(load_target)(left, j, t, label));
+                const V(t) slope = FN(softmax_gradient)(e, goal, row_total, row_excess, row_inverse);
+                FN(store_some)(g, V(mul)(factor, slope), left);
+            }
         }
     }
 }

@@ -120,6 +120,7 @@ CR_INLINE V(t) FN(loss_terms)(int kind, const FN(loss_constants) *c, V(t) p, V(t
     }
 }
 
+#include "loss_sums.inc.h"
 #include "loss_rows.inc.h"
 #include "loss_softmax.inc.h"
 
