@@ -256,6 +256,26 @@ def test_softmax_backward(isa, dtype, n, rng):
     assert_within(got, reference.activation_backward("log_softmax", dy, y=y), allowed, "log_softmax' ")
 
 
+@pytest.mark.parametrize("name", BY_ROW)
+@pytest.mark.parametrize("n", range(1, 18))
+def test_short_rows_together_are_as_alone(isa, dtype, name, n, rng, guarded):
+    """Whole vectors of rows at once, halves of them, and what is left: the bits of each row by itself."""
+    odd = np.array([0.0, -0.0, np.nan, np.inf, -np.inf, 1e30, -1e30, -200.0], dtype)
+    x = rng.normal(size=(2 * 16 + 16 - 3, n)).astype(dtype) * 4
+    chosen = rng.random(x.shape) < 0.1
+    x[chosen] = rng.choice(odd, chosen.sum())
+    with np.errstate(invalid="ignore"):
+        alone = np.concatenate([kernels.activation(name, row[np.newaxis]) for row in x])
+        for n_rows in (4, 8, 11, 12, 16, 21, 24, len(x)):
+            out = guarded((n_rows, n), dtype, offset=1, ld=n + 2)
+            kernels.activation(name, trapped(x[:n_rows], dtype), out=out.array)
+            assert bits(out.array) == bits(alone[:n_rows])
+            out.array[...] = x[:n_rows]
+            kernels.activation(name, out.array, out=out.array)
+            assert bits(out.array) == bits(alone[:n_rows])
+            out.check()
+
+
 def test_softmax_at_any_logits(isa, dtype):
     for top in (1e4, -1e4, float(np.finfo(dtype).max), -float(np.finfo(dtype).max)):
         x = np.array([[top, -np.inf, -np.inf], [top, top, -np.inf]], dtype)

@@ -460,7 +460,13 @@ static void FN(activation)(int kind, REAL alpha, size_t n_rows, size_t n_cols, c
         FN(apply_row)(kind, alpha, n_rows * n_cols, x, y);
         return;
     }
-    for (size_t i = 0; i < n_rows; ++i) {
+    size_t i = 0;
+    if (by_row && n_cols > 0 && n_cols <= 16 && n_rows >= V_LANES && V_LANES > 1) {
+        const size_t rest = n_rows % V_LANES; /* less than half a vector of rows costs less one by one */
+        i = 2 * rest < V_LANES ? n_rows - rest : n_rows;
+        FN(softmax_columns)(kind == CR_LOG_SOFTMAX, i, n_cols, x, ld_x, y, ld_y);
+    }
+    for (; i < n_rows; ++i) {
         FN(apply_row)(kind, alpha, n_cols, x + i * ld_x, y + i * ld_y);
     }
 }

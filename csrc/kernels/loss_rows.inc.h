@@ -38,30 +38,7 @@ CR_INLINE V(t) FN(loss_piece)(int kind, const FN(loss_constants) *c, size_t left
     return left == V_LANES ? terms : V(keep)(V(mask_first)(left), terms);
 }
 
-/* columns[j], lane r = a[r][j]; zeros for rows from n_rows <= V_LANES and columns from n_cols <= 16 on. */
-CR_NOINLINE void FN(load_columns)(size_t n_rows, size_t n_cols, const REAL *a, size_t ld_a, V(t) columns[16])
-{
-    for (size_t j = 0; j < n_cols; j += V_LANES) {
-        const size_t left = n_cols - j < V_LANES ? n_cols - j : V_LANES;
-        for (size_t r = 0; r < V_LANES; ++r) {
-            columns[j + r] = r < n_rows ? FN(load_some)(a + r * ld_a + j, left) : V(zero)();
-        }
-        V(transpose)(columns + j);
-    }
-}
-
-CR_NOINLINE void FN(store_columns)(size_t n_rows, size_t n_cols, V(t) columns[16], REAL *a, size_t ld_a)
-{
-    for (size_t j = 0; j < n_cols; j += V_LANES) {
-        const size_t left = n_cols - j < V_LANES ? n_cols - j : V_LANES;
-        V(transpose)(columns + j);
-        for (size_t r = 0; r < n_rows; ++r) {
-            FN(store_some)(a + r * ld_a + j, columns[j + r], left);
-        }
-    }
-}
-
-/* The same of rows first .. of the targets, or of the one-hot rows of the labels if they are given. */
+/* load_columns of rows first .. of the targets, or of the one-hot rows of the labels if they are given. */
 CR_NOINLINE void FN(load_target_columns)(size_t n_rows, size_t n_out, size_t first, const REAL *target,
                                            size_t ld_target, const int32_t *labels, V(t) columns[16])
 {

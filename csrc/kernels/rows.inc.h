@@ -4,6 +4,29 @@
  * only, becomes NaN, as the formula says. Every output may be the very same array as an input.
  */
 
+/* columns[j], lane r = a[r][j]; zeros for rows from n_rows <= V_LANES and columns from n_cols <= 16 on. */
+CR_NOINLINE void FN(load_columns)(size_t n_rows, size_t n_cols, const REAL *a, size_t ld_a, V(t) columns[16])
+{
+    for (size_t j = 0; j < n_cols; j += V_LANES) {
+        const size_t left = n_cols - j < V_LANES ? n_cols - j : V_LANES;
+        for (size_t r = 0; r < V_LANES; ++r) {
+            columns[j + r] = r < n_rows ? FN(load_some)(a + r * ld_a + j, left) : V(zero)();
+        }
+        V(transpose)(columns + j);
+    }
+}
+
+CR_NOINLINE void FN(store_columns)(size_t n_rows, size_t n_cols, V(t) columns[16], REAL *a, size_t ld_a)
+{
+    for (size_t j = 0; j < n_cols; j += V_LANES) {
+        const size_t left = n_cols - j < V_LANES ? n_cols - j : V_LANES;
+        V(transpose)(columns + j);
+        for (size_t r = 0; r < n_rows; ++r) {
+            FN(store_some)(a + r * ld_a + j, columns[j + r], left);
+        }
+    }
+}
+
 /* e^(x_j - shift) for the `left` <= V_LANES elements from x on; 0 in the lanes past them, where the
  * exponential need not be small. */
 CR_INLINE V(t) FN(exp_tail)(size_t left, const REAL *x, V(t) shift)
@@ -104,6 +127,40 @@ static inline void FN(log_softmax_row)(size_t n, const REAL *x, REAL *y)
     if (j < n) {
         const V(t) last = V(sub)(V(sub)(V(load_tail)(x + j, n - j), shift), log_sum);
         V(store_tail)(y + j, last, n - j);
+    }
+}
+
+/* softmax_row, or log_softmax_row, of rows of n <= 16 elements, V_LANES of them at once: lanes are rows. */
+static void FN(softmax_columns)(int log, size_t n_rows, size_t n, const REAL *x, size_t ld_x, REAL *y, size_t ld_y)
+{
+    for (size_t i = 0; i < n_rows; i += V_LANES) {
+        const size_t rows = n_rows - i < V_LANES ? n_rows - i : V_LANES;
+        V(t) column[16], top[16], e[16], sum[16];
+        FN(load_columns)(rows, n, x + i * ld_x, ld_x, column);
+        for (size_t j = 0; j < n; ++j) {
+            top[j] = V(max)(column[j], V(set1)((REAL)-INFINITY)); /* a NaN is passed over */
+        }
+        for (size_t half = 8, left = n; half > 0; half /= 2) {
+            for (size_t j = 0; j + half < left; ++j) {
+                top[j] = V(max)(top[j + half], top[j]);
+            }
+            left = left < half ? left : half;
+        }
+        for (size_t j = 0; j < n; ++j) {
+            column[j] = V(sub)(column[j], top[0]);
+            e[j] = sum[j] = FN(v_exp_nonpositive)(column[j]);
+        }
+        for (size_t half = 8, left = n; half > 0; half /= 2) {
+            for (size_t j = 0; j + half < left; ++j) {
+                sum[j] = V(add)(sum[j], sum[j + half]);
+            }
+            left = left < half ? left : half;
+        }
+        const V(t) log_sum = FN(v_log)(sum[0]), inverse = V(div)(V(set1)(1), sum[0]);
+        for (size_t j = 0; j < n; ++j) {
+            column[j] = log ? V(sub)(column[j], log_sum) : V(mul)(e[j], inverse);
+        }
+        FN(store_columns)(rows, n, column, y + i * ld_y, ld_y);
     }
 }
 
