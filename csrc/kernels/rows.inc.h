@@ -138,7 +138,7 @@ static void FN(softmax_columns)(int log, size_t n_rows, size_t n, const REAL *x,
         V(t) column[16], top[16], e[16], sum[16];
         FN(load_columns)(rows, n, x + i * ld_x, ld_x, column);
         for (size_t j = 0; j < n; ++j) {
-            top[j] = V(max)(column[j], V(set1)((REAL)-INFINITY)); /* a NaN is passed over */
+            top[j] = column[j]; /* a NaN may get in: all of its row becomes NaN anyway */
         }
         for (size_t half = 8, left = n; half > 0; half /= 2) {
             for (size_t j = 0; j + half < left; ++j) {
