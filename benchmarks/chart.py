@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+from PIL import Image
 
 from .cases import GROUPS
 from .rivals import OURS, RIVALS
@@ -35,13 +37,20 @@ def draw(report: dict[str, Any], folder: Path) -> list[str]:
     for name, groups in _PICTURES.items():
         members = [entry for entry in entries if entry["group"] in groups]
         if members:
-            _speed_up(members, _caption(report)).savefig(folder / name, dpi=120)
+            _save(_speed_up(members, _caption(report)), folder / name)
             written.append(name)
     entries = [entry for entry in report["cases"] if entry["peak_gflops"]]
     if entries:
-        _shares(entries, _caption(report)).savefig(folder / "peak.png", dpi=120)
+        _save(_shares(entries, _caption(report)), folder / "peak.png")
         written.append("peak.png")
     return written
+
+
+def _save(figure: Figure, path: Path) -> None:
+    """As a picture of 64 colours, a third of the bytes; Pillow comes with matplotlib."""
+    picture = BytesIO()
+    figure.savefig(picture, format="png", dpi=120)
+    Image.open(picture).convert("RGB").quantize(64).save(path, optimize=True)
 
 
 def _caption(report: dict[str, Any]) -> str:

@@ -27,6 +27,18 @@ CR_NOINLINE void FN(store_columns)(size_t n_rows, size_t n_cols, V(t) columns[16
     }
 }
 
+/* columns[0] + ... + columns[n-1], n <= 16, folded 8-4-2-1, lane by lane. They are used up. */
+CR_INLINE V(t) FN(fold_columns)(size_t n, V(t) columns[16])
+{
+    for (size_t half = 8; half > 0; half /= 2) {
+        for (size_t j = 0; j + half < n; ++j) {
+            columns[j] = V(add)(columns[j], columns[j + half]);
+        }
+        n = n < half ? n : half;
+    }
+    return columns[0];
+}
+
 /* e^(x_j - shift) for the `left` <= V_LANES elements from x on; 0 in the lanes past them, where the
  * exponential need not be small. */
 CR_INLINE V(t) FN(exp_tail)(size_t left, const REAL *x, V(t) shift)
@@ -150,13 +162,8 @@ static void FN(softmax_columns)(int log, size_t n_rows, size_t n, const REAL *x,
             column[j] = V(sub)(column[j], top[0]);
             e[j] = sum[j] = FN(v_exp_nonpositive)(column[j]);
         }
-        for (size_t half = 8, left = n; half > 0; half /= 2) {
-            for (size_t j = 0; j + half < left; ++j) {
-                sum[j] = V(add)(sum[j], sum[j + half]);
-            }
-            left = left < half ? left : half;
-        }
-        const V(t) log_sum = FN(v_log)(sum[0]), inverse = V(div)(V(set1)(1), sum[0]);
+        const V(t) total = FN(fold_columns)(n, sum);
+        const V(t) log_sum = FN(v_log)(total), inverse = V(div)(V(set1)(1), total);
         for (size_t j = 0; j < n; ++j) {
             column[j] = log ? V(sub)(column[j], log_sum) : V(mul)(e[j], inverse);
         }
