@@ -113,10 +113,11 @@ static cr_lap RN(serving_lap)(cr_network *net, size_t n_rows)
     return cr_lap_begin(&net->serving, n_rows, threads);
 }
 
-/* Serve all rows; the caller has taken s->workspace for n_threads workers. */
+/* Serve all rows with n_threads, or as many as s->workspace has room for. */
 static void RN(serve)(RN(serving) *s, size_t n_threads)
 {
     const cr_network *net = s->net;
+    n_threads = n_threads < s->workspace->n_workers ? n_threads : s->workspace->n_workers;
     for (size_t i = 0; net->n_batch_norms > 0 && i < net->n_layers; i++) {
         const cr_record *r = &net->records[i];
         if (r->kind == CR_LAYER_BATCH_NORM) {

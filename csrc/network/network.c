@@ -47,15 +47,10 @@ static void workspace_free(cr_workspace *workspace)
     }
 }
 
-cr_workspace *cr_workspace_take(cr_network *network, size_t n_workers)
+static cr_workspace *workspace_create(const cr_network *network, size_t n_workers)
 {
-    cr_workspace *workspace = atomic_exchange_explicit(&network->spare, NULL, memory_order_acquire);
-    if (workspace != NULL && workspace->n_workers >= n_workers) {
-        return workspace;
-    }
-    workspace_free(workspace);
     cr_pieces pieces = {NULL, 0};
-    cr_piece(&pieces, 1, sizeof *workspace);
+    cr_piece(&pieces, 1, sizeof(cr_workspace));
     place_workspace(NULL, &pieces, network, n_workers);
     char *base;
     void *block = cr_block_alloc(pieces.used, &base);
@@ -63,9 +58,23 @@ cr_workspace *cr_workspace_take(cr_network *network, size_t n_workers)
         return NULL;
     }
     pieces = (cr_pieces){base, 0};
-    workspace = cr_piece(&pieces, 1, sizeof *workspace);
+    cr_workspace *workspace = cr_piece(&pieces, 1, sizeof *workspace);
     place_workspace(workspace, &pieces, network, n_workers);
     workspace->block = block;
+    return workspace;
+}
+
+cr_workspace *cr_workspace_take(cr_network *network, size_t n_workers)
+{
+    cr_workspace *spare = atomic_exchange_explicit(&network->spare, NULL, memory_order_acquire);
+    if (spare != NULL && spare->n_workers >= n_workers) {
+        return spare;
+    }
+    cr_workspace *workspace = workspace_create(network, n_workers);
+    if (workspace == NULL) {
+        return spare != NULL || n_workers == 1 ? spare : workspace_create(network, 1);
+    }
+    workspace_free(spare);
     return workspace;
 }
 

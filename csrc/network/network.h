@@ -160,7 +160,8 @@ void *cr_block_alloc(size_t bytes, char **aligned); /* NULL when there is no suc
 /* How many threads a pass over n_rows is worth: products = 1 for a forward, 3 for a training step. */
 cr_threads cr_threads_for(const cr_network *network, size_t n_rows, int products);
 
-/* A workspace from the spare place or new (NULL: no memory), and back there. */
+/* A workspace from the spare place or new, and back there. Where memory does not suffice, one for fewer workers; NULL if
+ * there is none even for one. */
 cr_workspace *cr_workspace_take(cr_network *network, size_t n_workers);
 void cr_workspace_give(cr_network *network, cr_workspace *workspace);
 int cr_workspace_losses(cr_workspace *workspace, size_t n_rows); /* room for n_rows row losses; 0: no memory */

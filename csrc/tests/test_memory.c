@@ -175,6 +175,40 @@ static void check_growth(void)
     cr_network_destroy(net);
 }
 
+/* A prediction that would have three threads, by rule (MANY rows) or for a trial (SOME), makes do with one where there
+ * is no memory for more. */
+static void check_fewer_threads(void)
+{
+    enum { SOME = 5000, MANY = 20000 };
+    cr_network *net = NULL;
+    float *rows = calloc((size_t)MANY * N_IN, sizeof *rows), *out = calloc((size_t)MANY * N_OUT, sizeof *out);
+    float *expected = calloc((size_t)MANY * N_OUT, sizeof *expected);
+    arm(0);
+    EXPECT(rows != NULL && out != NULL && expected != NULL && create(&net) == CR_OK);
+    for (size_t i = 0; i < (size_t)MANY * N_IN; i++) {
+        rows[i] = (float)(i % 19) / 16 - 0.5f;
+    }
+    cr_set_num_threads(3);
+    arm(1);
+    EXPECT(cr_network_predict(net, MANY, rows, N_IN, out, N_OUT) == CR_OK && asked == 2);
+    n_failures += 1;
+    const long before_trials = n_failures;
+    for (int i = 0; i < 10; i++) {
+        arm(1);
+        EXPECT(cr_network_predict(net, SOME, rows, N_IN, out, N_OUT) == CR_OK);
+        n_failures += asked;
+    }
+    EXPECT(n_failures > before_trials);
+    arm(0);
+    EXPECT(cr_network_predict(net, MANY, rows, N_IN, expected, N_OUT) == CR_OK);
+    EXPECT(memcmp(out, expected, (size_t)MANY * N_OUT * sizeof *out) == 0);
+    cr_set_num_threads(0);
+    cr_network_destroy(net);
+    free(rows);
+    free(out);
+    free(expected);
+}
+
 /* The array functions that need scratch for several threads. */
 static void check_arrays(void)
 {
@@ -236,6 +270,7 @@ int main(void)
     }
     check_create();
     check_growth();
+    check_fewer_threads();
     check_arrays();
     check_sizes();
     printf("%ld allocations failed\n", n_failures);
