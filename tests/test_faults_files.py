@@ -1,11 +1,13 @@
 """Files: a writer that is killed, and readers of every kind of damage. Nothing is lost and nothing bad is loaded."""
 
+import errno
 import io
 import json
 import os
 import pickle
 import random
 import signal
+import stat
 import struct
 import subprocess
 import sys
@@ -108,6 +110,59 @@ def test_what_is_written_is_flushed_before_it_gets_its_name(tmp_path, monkeypatc
     model.save(tmp_path / "model.npz")
     folder = ["fsync folder" if os.path.isdir("/proc/self/fd") else "fsync"] if hasattr(os, "O_DIRECTORY") else []
     assert calls == ["fsync", "replace", *folder]
+
+
+def test_ctrl_c_right_behind_the_renaming(tmp_path, monkeypatch):
+    """It comes up as what it is, and the new file is in its place."""
+    real = os.replace
+
+    def replace(*arguments):
+        real(*arguments)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "replace", replace)
+    path = tmp_path / "model.npz"
+    with pytest.raises(KeyboardInterrupt):
+        cr.Sequential([cr.Dense(2)]).save(path)
+    assert os.listdir(tmp_path) == ["model.npz"] and len(cr.load(path).layers) == 1
+
+
+@pytest.mark.skipif(not hasattr(os, "O_DIRECTORY"), reason="folders cannot be opened here")
+@pytest.mark.parametrize("name", ["open", "fsync"])
+def test_a_folder_that_cannot_be_flushed(name, tmp_path, monkeypatch):
+    """The file has its name by then: nothing is raised that would say that it has not."""
+    real, failed = getattr(os, name), []
+
+    def call(what, *arguments):
+        if name == "fsync" and stat.S_ISDIR(os.fstat(what).st_mode) or name == "open" and os.path.isdir(what):
+            failed.append(what)
+            raise OSError(errno.EINVAL, "no such thing here")
+        return real(what, *arguments)
+
+    monkeypatch.setattr(os, name, call)
+    cr.Sequential([cr.Dense(2)]).save(tmp_path / "model.npz")
+    assert failed and len(cr.load(tmp_path / "model.npz").layers) == 1
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such permissions")
+def test_permissions(tmp_path, monkeypatch):
+    """Those that the process gives new files, without a moment at which others get them; or those of the older file,
+    which nobody else can read while it is written."""
+    path, model = tmp_path / "model.npz", cr.Sequential([cr.Dense(2)])
+    real, during = os.fsync, []
+    monkeypatch.setattr(os, "fsync", lambda handle: during.append(os.fstat(handle).st_mode) or real(handle))
+    before = os.umask(0o027)
+    try:
+        monkeypatch.setattr(os, "umask", None)
+        model.save(path)
+        assert stat.S_IMODE(path.stat().st_mode) == 0o640
+        path.chmod(0o604)
+        model.save(path)
+        assert stat.S_IMODE(path.stat().st_mode) == 0o604
+    finally:
+        monkeypatch.undo()
+        os.umask(before)
+    assert [stat.S_IMODE(mode) for mode in during if stat.S_ISREG(mode)] == [0o640, 0o600]
 
 
 # -- damage ----------------------------------------------------------------------------------------------------

@@ -5,12 +5,14 @@ runs no code of the file and asks for no more memory than goes with the file's l
 description and is compared with what the file really holds before an array is made.
 """
 
+import contextlib
 import io
 import json
 import math
 import os
+import secrets
+import stat
 import struct
-import tempfile
 import zipfile
 from os import PathLike
 from typing import Any
@@ -23,6 +25,7 @@ from .state import MissingCode, check_fits, describe, expected_arrays, restore
 
 Array = npt.NDArray[Any]
 
+_BINARY = getattr(os, "O_BINARY", 0)  # Windows' own
 _JSON = "model.json"
 _ENCRYPTED = 1  # a bit of the flags that a zip file has for each member
 _LARGEST_JSON = 2**24  # thousands of layers; a description is a few hundred bytes a layer
@@ -33,7 +36,10 @@ def write(model: Sequential, path: str | PathLike[str]) -> None:
     description, arrays, _ = describe(model, code=False)
     path = os.fspath(path)
     folder = os.path.dirname(os.path.abspath(path))
-    handle, temporary = tempfile.mkstemp(prefix=".chainrule-", dir=folder)
+    mode = _mode(path)
+    temporary = os.path.join(folder, f".chainrule-{secrets.token_hex(8)}")
+    # Until it takes the place of an older file it must not be open to more readers than that.
+    handle = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | _BINARY, 0o666 if mode is None else 0o600)
     try:
         with os.fdopen(handle, "wb") as file:
             archive = zipfile.ZipFile(file, "w", zipfile.ZIP_STORED)
@@ -49,10 +55,12 @@ def write(model: Sequential, path: str | PathLike[str]) -> None:
                 raise
             file.flush()
             os.fsync(file.fileno())
-        _keep_permissions(temporary, path)
+        if mode is not None:
+            os.chmod(temporary, mode)
         os.replace(temporary, path)
     except BaseException:
-        os.unlink(temporary)
+        with contextlib.suppress(FileNotFoundError):  # a Ctrl-C can come up right behind the renaming
+            os.unlink(temporary)
         raise
     _sync_folder(folder)
 
@@ -119,22 +127,21 @@ def _array(content: bytes, name: str, dtype: np.dtype[Any], shape: tuple[int, ..
     return np.frombuffer(content, dtype, offset=start).reshape(shape).copy()
 
 
-def _keep_permissions(temporary: str, path: str) -> None:
-    """Give the new file the mode of the old one, or the one that open() would have given."""
+def _mode(path: str) -> int | None:
+    """The permissions of a file, or None if there is no such file."""
     try:
-        mode = os.stat(path).st_mode & 0o7777
+        return stat.S_IMODE(os.stat(path).st_mode)
     except FileNotFoundError:
-        mask = os.umask(0)
-        os.umask(mask)
-        mode = 0o666 & ~mask
-    os.chmod(temporary, mode)
+        return None
 
 
 def _sync_folder(folder: str) -> None:
-    """Make the renaming itself durable, where the system lets one open a folder."""
+    """Make the renaming itself durable where the system can. The file is in its place by now, so no error is raised:
+    some folders may be written to but not read, and some file systems know no fsync of a folder."""
     if hasattr(os, "O_DIRECTORY"):
-        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+        with contextlib.suppress(OSError):
+            handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+            try:
+                os.fsync(handle)
+            finally:
+                os.close(handle)
