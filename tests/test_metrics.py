@@ -109,6 +109,9 @@ def test_nan(labels):
     assert math.isnan(metrics.roc_auc(two, [1, np.nan, 2, 3]))
     assert math.isnan(metrics.mean_squared_error(two, [1, np.nan, 2, 3]))
     assert metrics.top_k_accuracy([0, 1], [[np.nan, 1], [0, 1]], k=1) == 0.5
+    assert metrics.accuracy(np.zeros(4), [np.nan, 0, 0, 1]) == 0.5
+    assert metrics.accuracy([0, 0, 1], [[np.nan, np.nan], [1, np.nan], [0, 1]]) == pytest.approx(1 / 3)
+    assert metrics.accuracy([[0, 0], [0, 0]], [[np.nan, 0], [0, 0]], multilabel=True) == 0.75
     with np.errstate(all="raise"):
         assert math.isnan(metrics.mean_absolute_error(two, two, np.zeros(4)))
     for function in (metrics.accuracy, metrics.mean_squared_error, metrics.r2_score, metrics.roc_auc):

@@ -217,7 +217,7 @@ def test_sample_weight(bad, error, match, layers, x, labels):
     ({0: -1.0}, ValueError, r"^class_weight\[0\] must be a finite number and >= 0, got -1.0$"),
     ({0: math.nan}, ValueError, r"^class_weight\[0\] must be a finite number and >= 0, got nan$"),
     ({1: "a"}, TypeError, r"^class_weight\[1\] must be a finite number and >= 0, got 'a'$"),
-    ({0: 0, 1: 0, 2: 0, 3: 0}, ValueError, r"^sample_weight must not be all 0$"),
+    ({0: 0, 1: 0, 2: 0, 3: 0}, ValueError, r"^class_weight leaves no row of weight above 0$"),
 ])  # fmt: skip
 def test_class_weight(bad, error, match, layers, x, labels):
     model = trained(layers, x, labels)

@@ -125,9 +125,23 @@ def test_reduce_on_plateau_in_fit(python, x, labels):
         compiled(optimizer=cr.SGD(schedules.ReduceOnPlateau(0.1))).fit(x, labels)
 
 
+def test_reduce_on_plateau_by_hand(x, labels):
+    """train_step sees what `observe` did, whether x is an array or a list, which goes another way."""
+    weights = []
+    for given in (x, x.tolist()):
+        schedule = schedules.ReduceOnPlateau(0.5, "loss", factor=0.01, patience=0, min_delta=10.0)
+        model = compiled(optimizer=cr.SGD(schedule))
+        for _ in range(3):
+            schedule.observe({"loss": model.train_step(given, labels)})
+        assert schedule(0) == pytest.approx(0.5 * 0.01**2)
+        weights.append(model.parameters.copy())
+    np.testing.assert_array_equal(*weights)
+
+
 @pytest.mark.parametrize(("call", "error", "match"), [
     (lambda: schedules.Constant(-0.1), ValueError, r"^learning_rate must be a finite number and >= 0, got -0.1$"),
     (lambda: cr.SGD(float("nan")), ValueError, r"^learning_rate must be a finite number and >= 0, got nan$"),
+    (lambda: cr.SGD(10**400), ValueError, r"^learning_rate must be a finite number and >= 0, got 10000"),
     (lambda: cr.SGD("0.1"), TypeError, r"^learning_rate must be a finite number and >= 0, got '0.1'$"),
     (lambda: cr.SGD(None), TypeError, r"^learning_rate must be a finite number and >= 0, got None$"),
     (lambda: schedules.Step(0.1, 0), ValueError, r"^every must be an integer >= 1, got 0$"),

@@ -47,6 +47,8 @@ def number(
         result = float(value)
     except (TypeError, ValueError):
         raise TypeError(f"{what} must be {_expected(at_least, above, at_most, below)}, got {value!r}") from None
+    except OverflowError:  # an int beyond all floats
+        result = math.inf
     if (
         not math.isfinite(result)
         or (at_least is not None and result < at_least)

@@ -44,15 +44,20 @@ def accuracy(
         0 for logits and hinge scores, 0.5 for probabilities; a model's `compile` sets it by its loss.
     multilabel : bool, default=False
         Judge every element against the threshold instead of one decision a row.
+
+    Notes
+    -----
+    A prediction that is NaN, or a row with one where the largest counts, is a wrong decision.
     """
     pred = _matrix(y_pred, "y_pred")
     threshold = number(threshold, "threshold")
     if pred.shape[1] == 1 or multilabel:
         true = _like(y_true, pred)
-        right = ((pred > threshold) == (true > 0)).astype(np.float64)
-        return _mean(_row_means(right), sample_weight)
+        right = ((pred > threshold) == (true > 0)) & ~np.isnan(pred)
+        return _mean(_row_means(right.astype(np.float64)), sample_weight)
     labels = _labels(y_true, pred)
-    return _mean((np.argmax(pred, axis=1) == labels).astype(np.float64), sample_weight)
+    right = (np.argmax(pred, axis=1) == labels) & ~np.isnan(pred).any(axis=1)
+    return _mean(right.astype(np.float64), sample_weight)
 
 
 def top_k_accuracy(

@@ -23,7 +23,7 @@ class Schedule(Described):
     """Base of the schedules; a subclass writes `values`."""
 
     constant = False
-    """Whether every step has the same rate until `observe` is called."""
+    """Whether every step has the same rate, whatever `observe` is told."""
 
     def values(self, first_step: int, n: int) -> Rates:
         """Return the rates of steps first_step .. first_step + n - 1, float64 of shape (n,)."""
@@ -225,7 +225,6 @@ class ReduceOnPlateau(Schedule):
     _settings: ClassVar = (
         "initial", "monitor", "factor", "patience", "min_delta", "cooldown", "minimum", "mode",
     )  # fmt: skip
-    constant = True
 
     def __init__(
         self,

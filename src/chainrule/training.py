@@ -201,6 +201,8 @@ def _split(
         weight = _data.class_weight(class_weight, rows.y, model.n_out)
         if rows.weight is not None:
             weight = weight * rows.weight
+        if not weight.any():
+            raise ValueError("class_weight leaves no row of weight above 0")
         rows = Rows(model, rows.x, rows.y, weight, "")
     return rows, validation
 
