@@ -136,7 +136,8 @@ class BuildExt(build_ext):
         if SANITIZE or COVERAGE:
             ext.extra_link_args = [f"-fsanitize={SANITIZE}" if SANITIZE else "--coverage"]
         elif not msvc:
-            ext.extra_link_args = ["-pthread"] + (["-s"] if sys.platform.startswith("linux") else [])
+            threads = [flag for flag in UNIX_FLAGS if flag == "-pthread"]
+            ext.extra_link_args = threads + (["-s"] if sys.platform.startswith("linux") else [])
         super().build_extension(ext)
 
 

@@ -119,7 +119,7 @@ def _measure(
         dtype=options.dtype,
         clock=options.clock,
         rounds=options.rounds or (5 if quick else 15),
-        least_rounds=min(options.rounds or 3, 3 if quick else 5),
+        least_rounds=min(options.rounds or 15, 3 if quick else 5),
         block_ms=options.block_ms or (10.0 if quick else 20.0),
         case_seconds=0.6 if quick else 20.0,
         peak=options.peak,
