@@ -6,11 +6,8 @@
 
 #include "cpu.h"
 #include "kernel_table.h"
+#include "pace.h"
 #include "team.h"
-
-/* Below this many multiply-adds a product is not worth a second thread: waking a sleeping helper costs
- * 40-50 us, one core does 1e5 multiply-adds a microsecond at best. */
-#define THREAD_WORK 2e7
 
 #define CR_DTYPE 32
 #include "kernels/dtype.h"

@@ -44,7 +44,7 @@ static cr_status RN(run_product)(RN(product) *p)
 {
     const size_t tile = CURRENT()->tile_rows;
     const double work = (double)p->n_rows * (double)p->n_in * (double)p->n_out;
-    size_t n_threads = work < THREAD_WORK ? 1 : cr_get_num_threads();
+    size_t n_threads = cr_threads_worth(work / CR_CORE_RATE(sizeof(REAL)), CR_RULE_SECONDS, cr_get_num_threads());
     /* Two tasks a thread, whole tiles: a late helper then costs at most half a share. */
     size_t n_tasks = n_threads == 1 ? 1 : 2 * n_threads;
     p->rows_per_task = (p->n_split / n_tasks / tile + 1) * tile;
@@ -210,8 +210,11 @@ cr_status RN(loss)(cr_loss kind, const cr_loss_options *options, int mean, size_
 cr_status RN(optimizer_update)(const cr_optimizer *optimizer, uint64_t step, double learning_rate, size_t n,
                                REAL *param, const REAL *grad, REAL *state_0, REAL *state_1)
 {
-    const int n_states = optimizer == NULL ? -1 : cr_optimizer_n_states(optimizer);
-    if (n_states < 0 || step == 0 || (n > 0 && ((n_states > 0 && state_0 == NULL) || (n_states > 1 && state_1 == NULL)))) {
+    if (optimizer == NULL || (int)optimizer->kind < 0 || optimizer->kind >= CR_N_OPTIMIZERS || step == 0) {
+        return CR_BAD_ARGUMENT;
+    }
+    const int n_states = n == 0 ? 0 : cr_optimizer_n_states(optimizer);
+    if ((n_states > 0 && state_0 == NULL) || (n_states > 1 && state_1 == NULL)) {
         return CR_BAD_ARGUMENT;
     }
     const cr_fp_mode mode = cr_fp_enter();

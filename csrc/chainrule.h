@@ -148,7 +148,6 @@ typedef struct cr_network cr_network; /* opaque; owns only its work arrays */
 typedef struct cr_network_arrays {
     void *parameters, *gradients;  /* cr_network_sizes.n_parameters elements each */
     void *running;                 /* n_running elements, or NULL if that is 0 */
-    void *state[2];                /* optimizer state, n_parameters elements each, or NULL */
 } cr_network_arrays;
 
 typedef struct cr_network_sizes {

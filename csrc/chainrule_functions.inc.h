@@ -12,6 +12,9 @@ double cr_activation_default_alpha(int kind);      /* 0.01 leaky_relu, 1 elu and
 
 const char *cr_loss_name(int kind);
 int cr_loss_takes_labels(int kind); /* 1: cross_entropy and softmax_cross_entropy */
+/* What targets other than labels must be for the loss's formula to hold: least <= t <= greatest, or, with *of_size 1,
+ * least <= |t| <= greatest. */
+void cr_loss_target_range(int kind, double *least, double *greatest, int *of_size);
 
 /* Number of state arrays (0, 1 or 2), each as long as the parameters. */
 int cr_optimizer_n_states(const cr_optimizer *optimizer);
@@ -63,13 +66,13 @@ void cr_random_permutation(uint64_t seed, uint64_t epoch, size_t n, int64_t *ord
 /* Sizes that a description leads to; CR_BAD_ARGUMENT if the description is not sound or overflows. */
 cr_status cr_network_measure(size_t n_in, size_t n_layers, const cr_layer *layers, cr_network_sizes *sizes);
 
-/* A network over the caller's arrays. `arrays->state` may be NULL until an optimizer is set. */
+/* A network over the caller's arrays. */
 cr_status cr_network_create(cr_dtype dtype, size_t n_in, size_t n_layers, const cr_layer *layers,
                             const cr_network_arrays *arrays, uint64_t seed, cr_network **network);
 void cr_network_destroy(cr_network *network); /* NULL is allowed */
 
 cr_status cr_network_set_loss(cr_network *network, cr_loss loss, const cr_loss_options *options);
-/* state: arrays for the optimizer (cr_optimizer_n_states of them), zero or as saved. */
+/* state: arrays for the optimizer (cr_optimizer_n_states of them, each of n_parameters elements), zero or as saved. */
 cr_status cr_network_set_optimizer(cr_network *network, const cr_optimizer *optimizer, void *state_0, void *state_1);
 
 /* Counters that make a run resumable: optimizer steps taken; training forwards (keys dropout). */

@@ -248,9 +248,17 @@ size_t cr_cpu_count(void)
 
 size_t cr_cpu_count(void)
 {
-    SYSTEM_INFO info;
-    GetSystemInfo(&info);
-    return info.dwNumberOfProcessors > 0 ? (size_t)info.dwNumberOfProcessors : 1;
+    DWORD_PTR allowed = 0, present = 0;
+    if (!GetProcessAffinityMask(GetCurrentProcess(), &allowed, &present) || allowed == 0) {
+        SYSTEM_INFO info; /* its threads are in several processor groups, which have no common mask */
+        GetSystemInfo(&info);
+        return info.dwNumberOfProcessors > 0 ? (size_t)info.dwNumberOfProcessors : 1;
+    }
+    size_t count = 0;
+    for (; allowed != 0; allowed &= allowed - 1) {
+        count++;
+    }
+    return count;
 }
 
 #elif defined(__APPLE__)

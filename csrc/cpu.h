@@ -15,8 +15,8 @@
 /* Asks the CPU anew on every call, which a virtual machine makes slow (microseconds): ask once. */
 unsigned cr_cpu_features(void);
 
-/* CPUs this process may use, at least 1.  On Linux that is the lesser of its affinity mask and the
-   quota of its cgroups; elsewhere the machine's. */
+/* CPUs this process may use, at least 1: of its affinity mask on Linux, where the quota of its cgroups counts too, and
+   on Windows (of its processor group); elsewhere the machine's. */
 size_t cr_cpu_count(void);
 
 /* ---- the floating-point mode guard ---------------------------------------------------------
@@ -32,7 +32,7 @@ size_t cr_cpu_count(void);
  * arithmetic must be in functions called between the two, not beside them: compilers move plain
  * arithmetic across such settings.  Leaving a changed mode restores the caller's flags too.
  */
-#if defined(__SSE__) || defined(_M_X64)
+#if defined(__SSE__) || defined(_M_X64) || (defined(_M_IX86_FP) && _M_IX86_FP >= 2)
 
 #include <xmmintrin.h>
 

@@ -102,9 +102,13 @@ size_t cr_get_num_threads(void)
 {
     size_t n = atomic_load_explicit(&thread_limit, memory_order_relaxed);
     if (n == 0) {
-        n = cr_cpu_count();
-        n = n > CR_MAX_THREADS ? CR_MAX_THREADS : n;
-        atomic_store_explicit(&thread_limit, n, memory_order_relaxed);
+        size_t count = cr_cpu_count();
+        count = count > CR_MAX_THREADS ? CR_MAX_THREADS : count;
+        /* Unless another thread has set a limit meanwhile: n is that, then. */
+        if (atomic_compare_exchange_strong_explicit(&thread_limit, &n, count, memory_order_relaxed,
+                                                    memory_order_relaxed)) {
+            n = count;
+        }
     }
     return n;
 }

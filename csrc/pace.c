@@ -22,6 +22,12 @@
 #define LOST 1.5
 #define LOST_AWAKING 3.0
 
+size_t cr_threads_worth(double seconds, double a_thread, size_t available)
+{
+    const double worth = seconds / a_thread;
+    return worth < 2.0 ? 1 : worth < (double)available ? (size_t)worth : available;
+}
+
 static void wait_for_next(cr_pace *pace, unsigned passes)
 {
     pace->rival = 0;

@@ -11,6 +11,19 @@
 #include <stdatomic.h>
 #include <stddef.h>
 
+/* ---- by rule -------------------------------------------------------------------------------------------- */
+
+/* Multiply-adds and elements a second of one core of 100 GFLOP/s, for elements of so many bytes; other cores take from
+ * half as long (Zen 5) to ten times (without vectors). */
+#define CR_CORE_RATE(element_size) (2e11 / (double)(element_size))
+/* Seconds of work that a thread gets at least, because waking a sleeping helper takes 40-50 us. */
+#define CR_RULE_SECONDS 100e-6
+
+/* How many of the available threads get at least `a_thread` seconds each of so many seconds of work; at least 1. */
+size_t cr_threads_worth(double seconds, double a_thread, size_t available);
+
+/* ---- by trying ------------------------------------------------------------------------------------------ */
+
 /* How many threads a pass may have, and how many before anything is known. */
 typedef struct cr_threads {
     size_t rule, most;

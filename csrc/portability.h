@@ -6,18 +6,14 @@
 #define CR_INLINE static __forceinline
 #define CR_NOINLINE static __declspec(noinline)
 #define CR_ALIGN(n) __declspec(align(n)) /* stands before the type */
-#define CR_LIKELY(x) (x)
 #define CR_UNLIKELY(x) (x)
-#define CR_THREAD_LOCAL __declspec(thread)
 #define CR_PREFETCH(p) ((void)(p)) /* x86 targets use _mm_prefetch, which every compiler has */
 #else
 #define CR_INLINE static inline __attribute__((always_inline))
 #define CR_NOINLINE static __attribute__((noinline)) /* long, and called from many places */
 #define CR_OUTLINE static __attribute__((noinline, unused)) /* the same, in a header that others include */
 #define CR_ALIGN(n) __attribute__((aligned(n)))
-#define CR_LIKELY(x) __builtin_expect(!!(x), 1)
 #define CR_UNLIKELY(x) __builtin_expect(!!(x), 0)
-#define CR_THREAD_LOCAL __thread
 #define CR_PREFETCH(p) __builtin_prefetch(p)
 #endif
 
@@ -39,7 +35,7 @@
 /* A hint to the core that the thread spins on a flag. */
 #if defined(_MSC_VER) && !defined(__clang__)
 #include <intrin.h>
-#if defined(_M_X64)
+#if defined(_M_X64) || defined(_M_IX86)
 #define CR_PAUSE() _mm_pause()
 #else
 #define CR_PAUSE() __yield()

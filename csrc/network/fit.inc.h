@@ -119,7 +119,7 @@ static void RN(general_step)(RN(pass) *p)
     RN(run_phase_1)(p, 1, 1);
     RN(run_phase_2)(p);
     if (p->mode == RN(GRADIENTS_ONLY)) {
-        RN(apply_gradients)(p->net, p->kernels, &p->update);
+        RN(apply_gradients)(p->net, p->kernels, &p->update, p->n_threads);
     }
 }
 
@@ -135,7 +135,7 @@ static void RN(small_step)(RN(pass) *p)
                                    .loss = (int)net->loss, .loss_options = &net->loss_options,
                                    .loss_scale = p->loss_scale, .row_loss = net->arena.row_loss};
     p->kernels->small_step(&batch, net->arena.small, net->n_layers, net->sizes.n_parameters, net->arrays.parameters,
-                           net->arrays.gradients, net->arrays.state[0], net->arrays.state[1], &p->update,
+                           net->arrays.gradients, net->state[0], net->state[1], &p->update,
                            RN(scratch_of)(p, 0));
 }
 

@@ -100,30 +100,21 @@ int cr_workspace_losses(cr_workspace *workspace, size_t n_rows)
 
 /* ---- threads ------------------------------------------------------------------------------------------- */
 
-/* Seconds of work that a thread gets at least: by rule, for waking a sleeping helper takes 40-50 us; and when a pace
- * tries more. The rates (multiply-adds and elements a second) are those of one core of 100 GFLOP/s; others take from
- * half as long (Zen 5) to ten times (without vectors). */
-#define RULE_SECONDS 100e-6
+/* Seconds of work that a thread gets at least when a pace tries more than the rule says. */
 #define LEAST_SECONDS 12.5e-6
 /* Passes this long gain by threads wherever there are cores, and trials of them would take too long. */
 #define LONG_SECONDS 20e-3
 
-static size_t threads_worth(double seconds, double a_thread, size_t available)
-{
-    const double worth = seconds / a_thread;
-    return worth < 2.0 ? 1 : worth < (double)available ? (size_t)worth : available;
-}
-
 cr_threads cr_threads_for(const cr_network *network, size_t n_rows, int products)
 {
-    const double rate = network->dtype == CR_F32 ? 5e10 : 2.5e10;
+    const double rate = CR_CORE_RATE(network->dtype == CR_F32 ? sizeof(float) : sizeof(double));
     const double seconds = (double)n_rows * products * (network->weight_work + 4.0 * network->element_work) / rate;
     if (seconds < 2 * LEAST_SECONDS) {
         return (cr_threads){1, 1};
     }
     const size_t available = cr_get_num_threads();
-    const size_t rule = threads_worth(seconds, RULE_SECONDS, available);
-    return (cr_threads){rule, seconds > LONG_SECONDS ? rule : threads_worth(seconds, LEAST_SECONDS, available)};
+    const size_t rule = cr_threads_worth(seconds, CR_RULE_SECONDS, available);
+    return (cr_threads){rule, seconds > LONG_SECONDS ? rule : cr_threads_worth(seconds, LEAST_SECONDS, available)};
 }
 
 /* ---- a description ------------------------------------------------------------------------------------- */
@@ -335,8 +326,8 @@ cr_status cr_network_set_optimizer(cr_network *net, const cr_optimizer *optimize
         return CR_BAD_ARGUMENT;
     }
     net->optimizer = *optimizer;
-    net->arrays.state[0] = n_states > 0 ? state_0 : NULL;
-    net->arrays.state[1] = n_states > 1 ? state_1 : NULL;
+    net->state[0] = n_states > 0 ? state_0 : NULL;
+    net->state[1] = n_states > 1 ? state_1 : NULL;
     net->plain_sgd = optimizer->kind == CR_SGD && optimizer->momentum == 0.0 && optimizer->weight_decay == 0.0;
     net->has_optimizer = 1;
     return CR_OK;

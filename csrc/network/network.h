@@ -93,6 +93,7 @@ struct cr_network {
     int has_penalty;
     cr_record *records;
     cr_network_arrays arrays;
+    void *state[2];               /* the optimizer's, NULL where it has none */
     uint64_t seed, steps, forwards;
 
     int has_loss, has_optimizer;

@@ -7,8 +7,8 @@ static void RN(update_piece)(const RN(pass) *p, size_t offset, size_t n, double 
 {
     const cr_network *net = p->net;
     REAL *parameters = (REAL *)net->arrays.parameters + offset;
-    REAL *state_0 = net->arrays.state[0];
-    REAL *state_1 = net->arrays.state[1];
+    REAL *state_0 = net->state[0];
+    REAL *state_1 = net->state[1];
     if (l1 != 0.0 || l2 != 0.0) {
         p->kernels->add_penalty(n, (REAL)l1, (REAL)l2, parameters, grad);
     }

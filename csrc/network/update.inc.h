@@ -78,8 +78,8 @@ static void RN(optimizer_task)(void *argument, size_t index, size_t worker)
     size_t n;
     const size_t first = RN(range)(net, index, &n);
     REAL *gradients = (REAL *)net->arrays.gradients + first;
-    REAL *state_0 = net->arrays.state[0];
-    REAL *state_1 = net->arrays.state[1];
+    REAL *state_0 = net->state[0];
+    REAL *state_1 = net->state[1];
     if (u->factor != 1.0) {
         u->kernels->scale(n, (REAL)u->factor, gradients);
     }
@@ -87,13 +87,15 @@ static void RN(optimizer_task)(void *argument, size_t index, size_t worker)
                        state_0 == NULL ? NULL : state_0 + first, state_1 == NULL ? NULL : state_1 + first);
 }
 
-/* One optimizer step from the gradient array. */
-static void RN(apply_gradients)(cr_network *net, const RN(kernels) *kernels, const cr_update *update)
+/* Parameters a second that an update brings forward on one core. */
+#define UPDATE_RATE 2e9
+
+/* One optimizer step from the gradient array, on up to `available` threads. */
+static void RN(apply_gradients)(cr_network *net, const RN(kernels) *kernels, const cr_update *update, size_t available)
 {
     RN(flat_update) u = {.net = net, .kernels = kernels, .update = update, .factor = 1.0};
     const size_t n_ranges = (net->sizes.n_parameters + RANGE - 1) / RANGE;
-    /* Some 2e9 parameters a second pass through here, so four ranges are worth about 100 us. */
-    const size_t n_threads = n_ranges < 8 ? 1 : cr_get_num_threads();
+    const size_t n_threads = cr_threads_worth((double)net->sizes.n_parameters / UPDATE_RATE, CR_RULE_SECONDS, available);
     if (net->has_penalty || net->optimizer.clip_value > 0.0 || net->optimizer.clip_norm > 0.0) {
         cr_parallel_for(n_ranges, n_threads, RN(finish_gradient_task), &u);
     }
@@ -120,7 +122,7 @@ cr_status RN(network_update)(cr_network *net, double learning_rate)
     }
     cr_update update;
     cr_prepare_update(&net->optimizer, net->steps + 1, learning_rate, &update);
-    RN(apply_gradients)(net, CURRENT(), &update);
+    RN(apply_gradients)(net, CURRENT(), &update, cr_get_num_threads());
     net->steps++;
     return CR_OK;
 }

@@ -137,10 +137,6 @@ CR_INLINE cr_f32_int_t cr_f32_iand(cr_f32_int_t a, cr_f32_int_t b)
     return _mm256_and_si256(a, b);
 }
 CR_INLINE cr_f32_int_t cr_f32_ior(cr_f32_int_t a, cr_f32_int_t b) { return _mm256_or_si256(a, b); }
-CR_INLINE cr_f32_int_t cr_f32_ixor(cr_f32_int_t a, cr_f32_int_t b)
-{
-    return _mm256_xor_si256(a, b);
-}
 CR_INLINE cr_f32_int_t cr_f32_ishl(cr_f32_int_t a, unsigned n)
 {
     return _mm256_slli_epi32(a, (int)n);
@@ -152,10 +148,6 @@ CR_INLINE cr_f32_int_t cr_f32_ishr(cr_f32_int_t a, unsigned n)
 CR_INLINE cr_f32_int_t cr_f32_isra(cr_f32_int_t a, unsigned n)
 {
     return _mm256_srai_epi32(a, (int)n);
-}
-CR_INLINE cr_f32_mask_t cr_f32_igt(cr_f32_int_t a, cr_f32_int_t b)
-{
-    return _mm256_castsi256_ps(_mm256_cmpgt_epi32(a, b));
 }
 /* Two tables of 8; bit 3 of the index, moved to the sign, chooses between them. */
 CR_INLINE cr_f32_t cr_f32_lookup16(const float *table, cr_f32_int_t i)
@@ -281,10 +273,6 @@ CR_INLINE cr_f64_int_t cr_f64_iand(cr_f64_int_t a, cr_f64_int_t b)
     return _mm256_and_si256(a, b);
 }
 CR_INLINE cr_f64_int_t cr_f64_ior(cr_f64_int_t a, cr_f64_int_t b) { return _mm256_or_si256(a, b); }
-CR_INLINE cr_f64_int_t cr_f64_ixor(cr_f64_int_t a, cr_f64_int_t b)
-{
-    return _mm256_xor_si256(a, b);
-}
 CR_INLINE cr_f64_int_t cr_f64_ishl(cr_f64_int_t a, unsigned n)
 {
     return _mm256_slli_epi64(a, (int)n);
@@ -299,10 +287,6 @@ CR_INLINE cr_f64_int_t cr_f64_isra(cr_f64_int_t a, unsigned n)
 {
     const __m256i sign = _mm256_set1_epi64x((int64_t)(UINT64_C(1) << (63 - n)));
     return _mm256_sub_epi64(_mm256_xor_si256(_mm256_srli_epi64(a, (int)n), sign), sign);
-}
-CR_INLINE cr_f64_mask_t cr_f64_igt(cr_f64_int_t a, cr_f64_int_t b)
-{
-    return _mm256_castsi256_pd(_mm256_cmpgt_epi64(a, b));
 }
 CR_INLINE cr_f64_t cr_f64_lookup16(const double *table, cr_f64_int_t i)
 {

@@ -123,17 +123,9 @@ CR_INLINE cr_f32_int_t cr_f32_iand(cr_f32_int_t a, cr_f32_int_t b)
     return _mm512_and_si512(a, b);
 }
 CR_INLINE cr_f32_int_t cr_f32_ior(cr_f32_int_t a, cr_f32_int_t b) { return _mm512_or_si512(a, b); }
-CR_INLINE cr_f32_int_t cr_f32_ixor(cr_f32_int_t a, cr_f32_int_t b)
-{
-    return _mm512_xor_si512(a, b);
-}
 CR_INLINE cr_f32_int_t cr_f32_ishl(cr_f32_int_t a, unsigned n) { return _mm512_slli_epi32(a, n); }
 CR_INLINE cr_f32_int_t cr_f32_ishr(cr_f32_int_t a, unsigned n) { return _mm512_srli_epi32(a, n); }
 CR_INLINE cr_f32_int_t cr_f32_isra(cr_f32_int_t a, unsigned n) { return _mm512_srai_epi32(a, n); }
-CR_INLINE cr_f32_mask_t cr_f32_igt(cr_f32_int_t a, cr_f32_int_t b)
-{
-    return _mm512_cmpgt_epi32_mask(a, b);
-}
 CR_INLINE cr_f32_t cr_f32_lookup16(const float *table, cr_f32_int_t i)
 {
     return _mm512_permutexvar_ps(i, _mm512_loadu_ps(table));
@@ -247,17 +239,9 @@ CR_INLINE cr_f64_int_t cr_f64_iand(cr_f64_int_t a, cr_f64_int_t b)
     return _mm512_and_si512(a, b);
 }
 CR_INLINE cr_f64_int_t cr_f64_ior(cr_f64_int_t a, cr_f64_int_t b) { return _mm512_or_si512(a, b); }
-CR_INLINE cr_f64_int_t cr_f64_ixor(cr_f64_int_t a, cr_f64_int_t b)
-{
-    return _mm512_xor_si512(a, b);
-}
 CR_INLINE cr_f64_int_t cr_f64_ishl(cr_f64_int_t a, unsigned n) { return _mm512_slli_epi64(a, n); }
 CR_INLINE cr_f64_int_t cr_f64_ishr(cr_f64_int_t a, unsigned n) { return _mm512_srli_epi64(a, n); }
 CR_INLINE cr_f64_int_t cr_f64_isra(cr_f64_int_t a, unsigned n) { return _mm512_srai_epi64(a, n); }
-CR_INLINE cr_f64_mask_t cr_f64_igt(cr_f64_int_t a, cr_f64_int_t b)
-{
-    return _mm512_cmpgt_epi64_mask(a, b);
-}
 CR_INLINE cr_f64_t cr_f64_lookup16(const double *table, cr_f64_int_t i)
 {
     return _mm512_permutex2var_pd(_mm512_loadu_pd(table), i, _mm512_loadu_pd(table + 8));

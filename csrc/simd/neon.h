@@ -145,7 +145,6 @@ CR_INLINE cr_f32_int_t cr_f32_iadd(cr_f32_int_t a, cr_f32_int_t b) { return vadd
 CR_INLINE cr_f32_int_t cr_f32_isub(cr_f32_int_t a, cr_f32_int_t b) { return vsubq_s32(a, b); }
 CR_INLINE cr_f32_int_t cr_f32_iand(cr_f32_int_t a, cr_f32_int_t b) { return vandq_s32(a, b); }
 CR_INLINE cr_f32_int_t cr_f32_ior(cr_f32_int_t a, cr_f32_int_t b) { return vorrq_s32(a, b); }
-CR_INLINE cr_f32_int_t cr_f32_ixor(cr_f32_int_t a, cr_f32_int_t b) { return veorq_s32(a, b); }
 /* Shifts by a register, because the immediate forms accept no argument; right is left by -n. */
 CR_INLINE cr_f32_int_t cr_f32_ishl(cr_f32_int_t a, unsigned n)
 {
@@ -159,7 +158,6 @@ CR_INLINE cr_f32_int_t cr_f32_isra(cr_f32_int_t a, unsigned n)
 {
     return vshlq_s32(a, vdupq_n_s32(-(int32_t)n));
 }
-CR_INLINE cr_f32_mask_t cr_f32_igt(cr_f32_int_t a, cr_f32_int_t b) { return vcgtq_s32(a, b); }
 /* Bytes are looked up: 4 i, 4 i + 1, 4 i + 2, 4 i + 3. */
 CR_INLINE cr_f32_t cr_f32_lookup16(const float *table, cr_f32_int_t i)
 {
@@ -318,7 +316,6 @@ CR_INLINE cr_f64_int_t cr_f64_iadd(cr_f64_int_t a, cr_f64_int_t b) { return vadd
 CR_INLINE cr_f64_int_t cr_f64_isub(cr_f64_int_t a, cr_f64_int_t b) { return vsubq_s64(a, b); }
 CR_INLINE cr_f64_int_t cr_f64_iand(cr_f64_int_t a, cr_f64_int_t b) { return vandq_s64(a, b); }
 CR_INLINE cr_f64_int_t cr_f64_ior(cr_f64_int_t a, cr_f64_int_t b) { return vorrq_s64(a, b); }
-CR_INLINE cr_f64_int_t cr_f64_ixor(cr_f64_int_t a, cr_f64_int_t b) { return veorq_s64(a, b); }
 /* Shifts by a register, because the immediate forms accept no argument; right is left by -n. */
 CR_INLINE cr_f64_int_t cr_f64_ishl(cr_f64_int_t a, unsigned n)
 {
@@ -332,7 +329,6 @@ CR_INLINE cr_f64_int_t cr_f64_isra(cr_f64_int_t a, unsigned n)
 {
     return vshlq_s64(a, vdupq_n_s64(-(int64_t)n));
 }
-CR_INLINE cr_f64_mask_t cr_f64_igt(cr_f64_int_t a, cr_f64_int_t b) { return vcgtq_s64(a, b); }
 CR_INLINE cr_f64_t cr_f64_lookup16(const double *table, cr_f64_int_t i)
 {
     return vcombine_f64(vld1_f64(table + (vgetq_lane_s64(i, 0) & 15)), vld1_f64(table + (vgetq_lane_s64(i, 1) & 15)));

@@ -92,7 +92,6 @@ CR_INLINE cr_f32_int_t cr_f32_isub(cr_f32_int_t a, cr_f32_int_t b)
 }
 CR_INLINE cr_f32_int_t cr_f32_iand(cr_f32_int_t a, cr_f32_int_t b) { return a & b; }
 CR_INLINE cr_f32_int_t cr_f32_ior(cr_f32_int_t a, cr_f32_int_t b) { return a | b; }
-CR_INLINE cr_f32_int_t cr_f32_ixor(cr_f32_int_t a, cr_f32_int_t b) { return a ^ b; }
 CR_INLINE cr_f32_int_t cr_f32_ishl(cr_f32_int_t a, unsigned n)
 {
     return (cr_f32_int_t)((uint32_t)a << n);
@@ -105,7 +104,6 @@ CR_INLINE cr_f32_int_t cr_f32_isra(cr_f32_int_t a, unsigned n)
 {
     return a < 0 ? ~(~a >> n) : a >> n;
 }
-CR_INLINE cr_f32_mask_t cr_f32_igt(cr_f32_int_t a, cr_f32_int_t b) { return a > b; }
 CR_INLINE cr_f32_t cr_f32_lookup16(const float *table, cr_f32_int_t i) { return table[i & 15]; }
 
 CR_INLINE cr_f32_t cr_f32_add(cr_f32_t a, cr_f32_t b) { return a + b; }
@@ -242,7 +240,6 @@ CR_INLINE cr_f64_int_t cr_f64_isub(cr_f64_int_t a, cr_f64_int_t b)
 }
 CR_INLINE cr_f64_int_t cr_f64_iand(cr_f64_int_t a, cr_f64_int_t b) { return a & b; }
 CR_INLINE cr_f64_int_t cr_f64_ior(cr_f64_int_t a, cr_f64_int_t b) { return a | b; }
-CR_INLINE cr_f64_int_t cr_f64_ixor(cr_f64_int_t a, cr_f64_int_t b) { return a ^ b; }
 CR_INLINE cr_f64_int_t cr_f64_ishl(cr_f64_int_t a, unsigned n)
 {
     return (cr_f64_int_t)((uint64_t)a << n);
@@ -255,7 +252,6 @@ CR_INLINE cr_f64_int_t cr_f64_isra(cr_f64_int_t a, unsigned n)
 {
     return a < 0 ? ~(~a >> n) : a >> n;
 }
-CR_INLINE cr_f64_mask_t cr_f64_igt(cr_f64_int_t a, cr_f64_int_t b) { return a > b; }
 CR_INLINE cr_f64_t cr_f64_lookup16(const double *table, cr_f64_int_t i) { return table[i & 15]; }
 
 CR_INLINE cr_f64_t cr_f64_add(cr_f64_t a, cr_f64_t b) { return a + b; }

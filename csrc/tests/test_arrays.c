@@ -38,6 +38,14 @@ static void test_names(void)
     CHECK(cr_activation_name(-1) == NULL && cr_activation_name(CR_N_ACTIVATIONS) == NULL, "activations end");
     CHECK(cr_loss_name(-1) == NULL && cr_loss_name(CR_N_LOSSES) == NULL, "losses end");
     CHECK(cr_optimizer_n_states(&(cr_optimizer){.kind = CR_N_OPTIMIZERS}) == 0, "no optimizer has no states");
+    for (int kind = 0; kind < CR_N_LOSSES; kind++) {
+        double least, greatest;
+        int of_size;
+        cr_loss_target_range(kind, &least, &greatest, &of_size);
+        const int is_share = kind == CR_CROSS_ENTROPY || kind == CR_SOFTMAX_CROSS_ENTROPY || kind == CR_SIGMOID_CROSS_ENTROPY;
+        CHECK(is_share == (least == 0 && greatest == 1), "targets of %s from %g to %g", cr_loss_name(kind), least, greatest);
+        CHECK((kind == CR_HINGE) == of_size && (!of_size || (least == 1 && greatest == 1)), "hinge: -1 or +1");
+    }
     CHECK(strlen(cr_compiler()) > 0 && cr_cpu_count_available() > 0, "compiler, processors");
     CHECK(cr_set_isa("abacus") == CR_NOT_AVAILABLE && cr_set_isa(NULL) == CR_NOT_AVAILABLE, "no such set");
     for (size_t i = 0; cr_isa_name(1, i) != NULL; i++) {

@@ -248,26 +248,18 @@ def _without_nan(name: str, target: Array) -> Array:
     return target
 
 
-# The targets that each loss's formula is meant for: least and greatest.
-_TARGET_RANGES = {
-    "poisson": (0.0, math.inf),
-    "cross_entropy": (0.0, 1.0),
-    "softmax_cross_entropy": (0.0, 1.0),
-    "sigmoid_cross_entropy": (0.0, 1.0),
-}
-
-
 def check_target_values(name: str, loss: str, target: Array) -> None:
     """ValueError if real targets are outside what this loss is defined for."""
-    if loss == "hinge" and not np.all(np.abs(target) == 1):
-        raise ValueError(f"{name} must be -1 or +1 for hinge (2 * y - 1 turns 0 and 1 into these)")
-    if loss in _TARGET_RANGES and target.size:
-        least, greatest = _TARGET_RANGES[loss]
-        if _core.quick_within(target, least, greatest):
-            return
-        if target.min() < least or target.max() > greatest:
-            wanted = f">= {least:g}" if greatest == math.inf else f"in [{least:g}, {greatest:g}]"
-            raise ValueError(f"{name} must be {wanted} for {loss}, got values from {target.min()} to {target.max()}")
+    least, greatest, of_size = _core.loss_target_range(_core.LOSSES[loss])
+    if least == -math.inf or not target.size or (not of_size and _core.quick_within(target, least, greatest)):
+        return
+    values = np.abs(target) if of_size else target
+    if values.min() >= least and values.max() <= greatest:
+        return
+    if of_size:
+        raise ValueError(f"{name} must be -1 or +1 for {loss} (2 * y - 1 turns 0 and 1 into these)")
+    wanted = f">= {least:g}" if greatest == math.inf else f"in [{least:g}, {greatest:g}]"
+    raise ValueError(f"{name} must be {wanted} for {loss}, got values from {target.min()} to {target.max()}")
 
 
 def sample_weights(name: str, value: Any, n_rows: int, dtype: np.dtype[Any]) -> Array:

@@ -54,6 +54,7 @@ def activation_saves_input(kind: int) -> bool: ...  # the derivative needs x, no
 def activation_by_row(kind: int) -> bool: ...  # softmax, log_softmax
 def activation_default_alpha(kind: int) -> float: ...
 def loss_takes_labels(kind: int) -> bool: ...  # cross_entropy, softmax_cross_entropy
+def loss_target_range(kind: int) -> tuple[float, float, bool]: ...  # least, greatest target, or size of one
 def optimizer_n_states(optimizer: OptimizerSpec) -> int: ...  # 0, 1 or 2
 
 # -- kernels: contracts in csrc/chainrule_kernels.inc.h --
@@ -229,10 +230,8 @@ class Network:
     def n_in(self) -> int: ...
     @property
     def n_out(self) -> int: ...
-    def set_loss(self, kind: int, options: LossOptions) -> None: ...
-    # optimizer_n_states vectors like parameters, zero or as saved; kept alive and written in place.
-    def set_optimizer(self, optimizer: OptimizerSpec, state_0: _Array | None, state_1: _Array | None) -> None: ...
-    # Both of them (or the optimizer alone, with kind None), no steps, and `changes` as in `set_all`: all or nothing.
+    # Loss and optimizer (or the optimizer alone, with kind None), no steps, and `changes` as in `set_all`: all or
+    # nothing. States: optimizer_n_states vectors like parameters, kept alive and written in place.
     def compile(
         self,
         kind: int | None,
@@ -247,8 +246,6 @@ class Network:
     @property
     def forwards(self) -> int: ...
     def set_counters(self, steps: int, forwards: int) -> None: ...
-    # Make room for batches of up to n_rows; calls on such batches allocate nothing.
-    def reserve(self, n_rows: int) -> None: ...
     # out (n_rows, n_out) = network(x), as at inference.
     def predict(self, x: _Array, out: _Array) -> None: ...
     # As predict, keeping what backward needs; x itself is borrowed until the next forward or training call.

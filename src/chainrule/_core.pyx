@@ -69,6 +69,14 @@ def loss_takes_labels(int kind):
     return cr.cr_loss_takes_labels(kind) != 0
 
 
+def loss_target_range(int kind):
+    """(least, greatest, of_size): what targets must be, or their sizes with of_size."""
+    cdef double least, greatest
+    cdef int of_size
+    cr.cr_loss_target_range(kind, &least, &greatest, &of_size)
+    return least, greatest, of_size != 0
+
+
 def optimizer_n_states(optimizer):
     """How many state arrays this optimizer keeps: 0, 1 or 2."""
     cdef cr.cr_optimizer c_optimizer

@@ -95,7 +95,8 @@ cdef class Network:
     cdef size_t _n_parameters
     cdef double _row_work      # multiply-adds of one row's forward, about
     cdef bint _has_loss, _has_optimizer, _takes_labels
-    cdef double _least, _greatest  # targets that the loss is defined for, if they are not labels
+    cdef double _least, _greatest  # targets that the loss is defined for, if they are not labels: of |t| with _of_size
+    cdef int _of_size
     cdef Matrix _parameters    # as one row, for the overlap check
     cdef tuple _arrays         # kept alive: what the C side points to
     cdef tuple _states
@@ -123,8 +124,6 @@ cdef class Network:
             arrays.parameters = p.data
             arrays.gradients = g.data
             arrays.running = r.data
-            arrays.state[0] = NULL
-            arrays.state[1] = NULL
             _check(cr.cr_network_create(cr.CR_F32 if dtype == np.NPY_FLOAT32 else cr.CR_F64, n_in,
                                         len(layers), array, &arrays, seed, &self._c))
         finally:
@@ -153,47 +152,13 @@ cdef class Network:
 
     # -- settings --
 
-    def set_loss(self, int kind, options):
-        """Choose the loss of train_step, evaluate and fit."""
-        cdef cr.cr_loss_options c_options
-        _read_loss_options(&c_options, options)
-        self._enter()
-        try:
-            self._set_loss(kind, &c_options)
-        finally:
-            cr_busy_give(&self._busy)
-
     cdef int _set_loss(self, int kind, const cr.cr_loss_options *options) except -1:
         _check(cr.cr_network_set_loss(self._c, <cr.cr_loss>kind, options))
         self._takes_labels = cr.cr_loss_takes_labels(kind)
-        self._least, self._greatest = -INFINITY, INFINITY
-        if kind == cr.CR_POISSON:
-            self._least = 0.0
-        elif kind == cr.CR_CROSS_ENTROPY or kind == cr.CR_SOFTMAX_CROSS_ENTROPY or kind == cr.CR_SIGMOID_CROSS_ENTROPY:
-            self._least, self._greatest = 0.0, 1.0
-        elif kind == cr.CR_HINGE:
-            self._least = self._greatest = 1.0  # of |t|
+        cr.cr_loss_target_range(kind, &self._least, &self._greatest, &self._of_size)
         self._has_loss = True
         self._checked = None
         return 0
-
-    def set_optimizer(self, optimizer, np.ndarray state_0, np.ndarray state_1):
-        """Choose the optimizer; its states are written in place from the next step on."""
-        cdef cr.cr_optimizer c_optimizer
-        cdef Vector s0, s1
-        _read_optimizer(&c_optimizer, optimizer)
-        _vector(&s0, "state_0", state_0, self._dtype, WRITE)
-        _vector(&s1, "state_1", state_1, self._dtype, WRITE)
-        _length("state_0", &s0, self._n_parameters)
-        _length("state_1", &s1, self._n_parameters)
-        _require_states(&c_optimizer, &s0, &s1)
-        self._enter()
-        try:
-            _check(cr.cr_network_set_optimizer(self._c, &c_optimizer, s0.data, s1.data))
-            self._states = (state_0, state_1)
-            self._has_optimizer = True
-        finally:
-            cr_busy_give(&self._busy)
 
     def compile(self, kind, options, optimizer, np.ndarray state_0, np.ndarray state_1, list changes not None):
         """Loss (unless `kind` is None), optimizer and no steps, with `changes` as in `set_all`: all or nothing."""
@@ -237,14 +202,6 @@ cdef class Network:
         self._enter()
         cr.cr_network_set_counters(self._c, steps, forwards)
         cr_busy_give(&self._busy)
-
-    def reserve(self, size_t n_rows):
-        """Make room for batches of up to n_rows; calls on such batches allocate nothing."""
-        cdef cr.cr_status status
-        self._enter()
-        status = cr.cr_network_reserve(self._c, n_rows)
-        cr_busy_give(&self._busy)
-        _check(status)
 
     # -- forward, backward, update --
 
@@ -319,9 +276,9 @@ cdef class Network:
 
     cdef int _require_compiled(self, bint optimizer) except -1:
         if optimizer and not self._has_optimizer:
-            raise RuntimeError("this network has no optimizer yet; call set_optimizer first")
+            raise RuntimeError("this network has no optimizer yet; call compile first")
         if not optimizer and not self._has_loss:
-            raise RuntimeError("this network has no loss yet; call set_loss first")
+            raise RuntimeError("this network has no loss yet; call compile first")
         return 0
 
     cdef bint _as_rows(self, np.ndarray x, np.ndarray y, np.ndarray weight, cr.cr_rows *rows) noexcept:
@@ -385,7 +342,7 @@ cdef class Network:
             for j in range(i * rows.ld_target, i * rows.ld_target + <size_t>self.n_out):
                 t = ((<const float *>rows.target)[j] if self._dtype == np.NPY_FLOAT32 else
                      (<const double *>rows.target)[j])
-                if self._least == self._greatest:
+                if self._of_size:
                     t = fabs(t)
                 if not self._least <= t <= self._greatest:
                     return False
@@ -467,32 +424,6 @@ cdef class Network:
         self._read_rows(x, y, weight, &rows)
         return self._train_step(&rows, y, learning_rate)
 
-    def evaluate(self, np.ndarray x not None, np.ndarray y not None, np.ndarray weight, np.ndarray prediction):
-        """The loss as at inference, nothing changed; the outputs go to `prediction` unless it is None."""
-        cdef cr.cr_rows rows
-        cdef Matrix p
-        cdef cr.cr_status status
-        cdef PyThreadState *state
-        cdef double loss = 0.0
-        cdef size_t row = 0
-        self._require_compiled(False)
-        self._read_rows(x, y, weight, &rows)
-        _matrix(&p, "prediction", prediction, self._dtype, WRITE)
-        _shape("prediction", &p, rows.n_rows, self.n_out)
-        self._enter()
-        try:
-            if rows.target == NULL and rows.labels == NULL:
-                self._copy_labels(y, &rows)
-            state = _unlock(rows.n_rows * self._row_work)
-            status = cr.cr_network_check_rows(self._c, &rows, &row)
-            if status == cr.CR_OK:
-                status = cr.cr_network_evaluate(self._c, &rows, &loss, p.data, p.ld)
-            _lock(state)
-            self._check_rows(status, y, &rows)
-        finally:
-            cr_busy_give(&self._busy)
-        return loss
-
     def fit(self, np.ndarray x not None, np.ndarray y not None, np.ndarray weight, np.ndarray order,
             size_t batch_size, np.ndarray learning_rate not None, size_t first_step, double seconds,
             np.ndarray step_loss not None):
@@ -522,14 +453,13 @@ cdef class Network:
         try:
             if rows.target == NULL and rows.labels == NULL:
                 self._copy_labels(y, &rows)
-            # Targets and the order are looked through once an epoch, labels before every call: they
-            # are few, and a wrong one would be an address outside the gradient.
+            # Rows and the order are looked through once an epoch.
             known = (first_step > 0 and self._checked is not None and self._checked[0] is y
                      and self._checked[1] is order)
-            if not known or rows.labels != NULL:
+            if not known:
                 self._check_rows(cr.cr_network_check_rows(self._c, &rows, &next_step), y, &rows)
-            if not known and order is not None:
-                _check_order(&index, rows.n_rows)
+                if order is not None:
+                    _check_order(&index, rows.n_rows)
             self._checked = (y, order)
             self._x = None
             state = _unlock(UNLOCK_WORK + 1.0)

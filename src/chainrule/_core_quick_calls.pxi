@@ -5,13 +5,10 @@
 
 cdef bint _quick_target_values(int kind, np.ndarray target, int dtype) noexcept:
     """Whether real targets are all what this loss is defined for. NaN is left to the loss itself."""
-    if kind == cr.CR_POISSON:
-        return _all_within(target, dtype, False, 0.0, INFINITY)
-    if kind == cr.CR_HINGE:
-        return _all_within(target, dtype, True, 1.0, 1.0)
-    if kind in (cr.CR_CROSS_ENTROPY, cr.CR_SOFTMAX_CROSS_ENTROPY, cr.CR_SIGMOID_CROSS_ENTROPY):
-        return _all_within(target, dtype, False, 0.0, 1.0)
-    return True
+    cdef double least, greatest
+    cdef int of_size
+    cr.cr_loss_target_range(kind, &least, &greatest, &of_size)
+    return least == -INFINITY or _all_within(target, dtype, of_size != 0, least, greatest)
 
 
 cdef object _quick_class_labels(np.ndarray target, int64_t n_classes):

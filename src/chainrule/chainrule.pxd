@@ -52,6 +52,7 @@ cdef extern from "chainrule_api.h" nogil:
 
     const char *cr_loss_name(int kind) noexcept
     int cr_loss_takes_labels(int kind) noexcept
+    void cr_loss_target_range(int kind, double *least, double *greatest, int *of_size) noexcept
 
     ctypedef struct cr_loss_options:
         double delta
@@ -233,7 +234,6 @@ cdef extern from "chainrule_api.h" nogil:
         void *parameters
         void *gradients
         void *running
-        void *state[2]
 
     ctypedef struct cr_network_sizes:
         size_t n_parameters

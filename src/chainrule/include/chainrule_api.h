@@ -19,7 +19,7 @@
 #include "chainrule.h"
 
 /* Raised with every change of a function or struct of chainrule.h; modules built against another version are refused. */
-#define CR_API_VERSION 2
+#define CR_API_VERSION 3
 #define CR_API_CAPSULE "chainrule._core._api"
 
 #define cr_status_message CR_THROUGH(status_message)
@@ -29,6 +29,7 @@
 #define cr_activation_default_alpha CR_THROUGH(activation_default_alpha)
 #define cr_loss_name CR_THROUGH(loss_name)
 #define cr_loss_takes_labels CR_THROUGH(loss_takes_labels)
+#define cr_loss_target_range CR_THROUGH(loss_target_range)
 #define cr_optimizer_n_states CR_THROUGH(optimizer_n_states)
 #define cr_isa CR_THROUGH(isa)
 #define cr_isa_name CR_THROUGH(isa_name)
@@ -109,7 +110,7 @@ static cr_api cr_provided_api = {
     .version = CR_API_VERSION,
     CR_ENTRY(status_message), CR_ENTRY(activation_name), CR_ENTRY(activation_saves_input),
     CR_ENTRY(activation_by_row), CR_ENTRY(activation_default_alpha), CR_ENTRY(loss_name),
-    CR_ENTRY(loss_takes_labels), CR_ENTRY(optimizer_n_states), CR_ENTRY(isa), CR_ENTRY(isa_name),
+    CR_ENTRY(loss_takes_labels), CR_ENTRY(loss_target_range), CR_ENTRY(optimizer_n_states), CR_ENTRY(isa), CR_ENTRY(isa_name),
     CR_ENTRY(set_isa), CR_ENTRY(compiler), CR_ENTRY(cpu_count_available), CR_ENTRY(set_num_threads),
     CR_ENTRY(get_num_threads), CR_ENTRY(random_u32), CR_ENTRY(random_uniform), CR_ENTRY(random_normal),
     CR_ENTRY(random_permutation), CR_ENTRY(dense_forward_f32), CR_ENTRY(dense_backward_input_f32),
