@@ -134,7 +134,7 @@ def test_a_folder_that_cannot_be_flushed(name, tmp_path, monkeypatch):
     real, failed = getattr(os, name), []
 
     def call(what, *arguments):
-        if name == "fsync" and stat.S_ISDIR(os.fstat(what).st_mode) or name == "open" and os.path.isdir(what):
+        if stat.S_ISDIR(os.fstat(what).st_mode) if name == "fsync" else os.path.isdir(what):
             failed.append(what)
             raise OSError(errno.EINVAL, "no such thing here")
         return real(what, *arguments)
