@@ -1,5 +1,6 @@
 /* common.c - names, and the scalar arithmetic that every instruction set shares. */
 #include <math.h>
+#include <string.h>
 
 #include "kernel_table.h"
 
@@ -69,16 +70,29 @@ int cr_optimizer_n_states(const cr_optimizer *optimizer)
     }
 }
 
-double cr_power(double base, uint64_t exponent)
+/* x if `odd` is 1, and 1 if it is 0. Not a branch: the bits of a step counter are hard to foretell. */
+static double one_or(double x, uint64_t odd)
 {
-    double power = 1;
+    const double one = 1;
+    uint64_t bits, bits_of_one;
+    memcpy(&bits, &x, sizeof bits);
+    memcpy(&bits_of_one, &one, sizeof bits_of_one);
+    bits = bits_of_one ^ ((bits_of_one ^ bits) & (0 - odd));
+    memcpy(&x, &bits, sizeof bits);
+    return x;
+}
+
+/* a and b to the power `exponent`, side by side: each is a chain of multiplications. */
+static void raise_both(double *a, double *b, uint64_t exponent)
+{
+    double square_a = *a, square_b = *b;
+    *a = *b = 1;
     for (; exponent != 0; exponent >>= 1) {
-        /* Not a branch: the bits of a step counter are hard to foretell. */
-        const double factor[2] = {1, base};
-        power *= factor[exponent & 1];
-        base *= base;
+        *a *= one_or(square_a, exponent & 1);
+        *b *= one_or(square_b, exponent & 1);
+        square_a *= square_a;
+        square_b *= square_b;
     }
-    return power;
 }
 
 void cr_prepare_update(const cr_optimizer *optimizer, uint64_t step, double learning_rate, cr_update *update)
@@ -96,7 +110,9 @@ void cr_prepare_update(const cr_optimizer *optimizer, uint64_t step, double lear
     update->root_scale = 1;
     if (optimizer->kind == CR_ADAM || optimizer->kind == CR_ADAMW) {
         /* Steps count from 1: at 0 both corrections would divide by zero. */
-        update->step_size = learning_rate / (1 - cr_power(optimizer->beta_1, step));
-        update->root_scale = 1 / sqrt(1 - cr_power(optimizer->beta_2, step));
+        double power_1 = optimizer->beta_1, power_2 = optimizer->beta_2;
+        raise_both(&power_1, &power_2, step);
+        update->step_size = learning_rate / (1 - power_1);
+        update->root_scale = 1 / sqrt(1 - power_2);
     }
 }

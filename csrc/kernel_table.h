@@ -65,6 +65,5 @@ const cr_target *cr_current_target(void);
 
 /* dispatch-independent helpers (common.c) */
 void cr_prepare_update(const cr_optimizer *optimizer, uint64_t step, double learning_rate, cr_update *update);
-double cr_power(double base, uint64_t exponent); /* by squaring: the same bits everywhere */
 
 #endif

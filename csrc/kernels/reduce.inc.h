@@ -330,6 +330,13 @@ static int FN(all_within)(size_t n, const REAL *x, int of_size, REAL least, REAL
 /* x[0] + ... + x[n-1] by 16 partial sums: x[i] joins number i mod 16, and they are folded 8-4-2-1. */
 static double FN(sum_losses)(size_t n, const double *x)
 {
+    if (n <= 4) { /* steps of so few rows are short enough for the folding to count */
+        double few[4] = {0};
+        for (size_t i = 0; i < n; ++i) {
+            few[i] += x[i];
+        }
+        return (few[0] + few[2]) + (few[1] + few[3]);
+    }
     cr_f64_t sum[16 / CR_F64_LANES];
     for (size_t v = 0; v < 16 / CR_F64_LANES; ++v) {
         sum[v] = cr_f64_zero();

@@ -107,8 +107,7 @@ int cr_workspace_losses(cr_workspace *workspace, size_t n_rows)
 
 cr_threads cr_threads_for(const cr_network *network, size_t n_rows, int products)
 {
-    const double rate = CR_CORE_RATE(network->dtype == CR_F32 ? sizeof(float) : sizeof(double));
-    const double seconds = (double)n_rows * products * (network->weight_work + 4.0 * network->element_work) / rate;
+    const double seconds = (double)n_rows * products * network->row_seconds;
     if (seconds < 2 * LEAST_SECONDS) {
         return (cr_threads){1, 1};
     }
@@ -183,6 +182,7 @@ cr_status cr_network_measure(size_t n_in, size_t n_layers, const cr_layer *layer
 static void make_records(cr_network *net, const cr_layer *layers)
 {
     size_t n_in = net->n_in, parameter = 0, running = 0, keeper = CR_NONE;
+    double work = 0.0; /* multiply-adds, and what is worth as many */
     net->last_active = CR_NONE;
     for (size_t i = 0; i < net->n_layers; i++) {
         const cr_layer *layer = &layers[i];
@@ -216,7 +216,7 @@ static void make_records(cr_network *net, const cr_layer *layers)
                 parameter += r->n_out;
             }
             keeper = i;
-            net->weight_work += (double)r->n_in * (double)r->n_out;
+            work += (double)r->n_in * (double)r->n_out;
         } else if (layer->kind == CR_LAYER_NORM || layer->kind == CR_LAYER_BATCH_NORM) {
             r->weight = parameter;
             r->bias = parameter + r->n_out;
@@ -230,10 +230,11 @@ static void make_records(cr_network *net, const cr_layer *layers)
         }
         r->keeper = keeper;
         n_in = r->n_out;
-        net->element_work += (double)r->n_out;
+        work += 4.0 * (double)r->n_out; /* biases, activations and the like */
         net->widest = r->n_out > net->widest ? r->n_out : net->widest;
         net->last_active = r->active ? i : net->last_active;
     }
+    net->row_seconds = work / CR_CORE_RATE(net->dtype == CR_F32 ? sizeof(float) : sizeof(double));
 }
 
 /* ---- life ---------------------------------------------------------------------------------------------- */

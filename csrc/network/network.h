@@ -88,8 +88,7 @@ struct cr_network {
     cr_network_sizes sizes;
     size_t widest;        /* the greatest n_out */
     size_t last_active;   /* the last layer that does something at inference; CR_NONE: none does */
-    double weight_work;   /* elements of dense weights: multiply-adds a row and pass */
-    double element_work;  /* sum of the layers' widths */
+    double row_seconds;   /* what a row's forward takes on one core, about */
     int has_penalty;
     cr_record *records;
     cr_network_arrays arrays;
