@@ -108,13 +108,15 @@ cr_status cr_network_train_step(cr_network *network, const cr_rows *rows, double
 cr_status cr_network_evaluate(cr_network *network, const cr_rows *rows, double *loss, void *prediction, size_t ld_prediction);
 
 /* Steps first_step .. of one epoch over `rows` in the given order: batch b is rows order[b*batch_size
- * ...] (order NULL: as they stand; else rows->n_rows is its length); the last batch may be short. learning_rate[i] is for step i of this
- * call's epoch (n_learning_rates = 1: the same for all). step_loss[i] receives step i's loss. Stops at
- * the first step that ends after `seconds`, or right after a step whose loss is not finite (so the caller
- * can see it), and tells in *next_step where to go on (= number of batches when the epoch is done).
- * Labels, targets, orders are checked by cr_network_check_rows, not here. */
+ * ...] (order NULL: as they stand; else rows->n_rows is its length); the last batch may be short.
+ * learning_rate[i] is for step i of this call's epoch (n_learning_rates = 1: the same for all). step_loss[i]
+ * receives step i's loss. Stops at the first step that ends after `seconds`, or right after a step whose loss
+ * is not finite (so the caller can see it), and tells in *next_step where to go on (= number of batches when
+ * the epoch is done). Neither rows nor order are looked through here. The caller vouches for them: order holds
+ * numbers of rows, 0 .. rows->n_rows - 1 (any other reads outside the arrays), and cr_network_check_rows, asked
+ * before, has found labels or targets good. */
 cr_status cr_network_fit(cr_network *network, const cr_rows *rows, const int64_t *order, size_t batch_size,
                          const double *learning_rate, size_t n_learning_rates, size_t first_step, double seconds,
                          double *step_loss, size_t *next_step);
-/* CR_BAD_LABEL / CR_BAD_TARGET, with *row the first bad row; CR_OK otherwise. */
+/* CR_BAD_LABEL / CR_BAD_TARGET, with *row the first bad row of `rows` as they stand; CR_OK otherwise. */
 cr_status cr_network_check_rows(const cr_network *network, const cr_rows *rows, size_t *row);

@@ -1,7 +1,7 @@
 /* kernel_table.h - what a target (one ISA) offers: kernel pointers and block sizes, one table a dtype.
  *
  * Kernels return nothing, allocate nothing, start no threads, check nothing, and touch only their
- * arrays. They run in the default floating-point mode (the callers in dispatch.c and network/ see to
+ * arrays. They run in the default floating-point mode (arrays.inc.h and network/network.c see to
  * that). Rows can be split between threads by offsetting the pointers: every result is a function of
  * its own row (or, for sums over rows, of the whole column), never of its neighbours.
  */

@@ -72,8 +72,8 @@ typedef struct RN(kernels) {
                                 const REAL *saved, size_t ld_saved, REAL *dx, size_t ld_dx);
 
     /* -- losses (kernels/losses.inc.h) ---------------------------------------------------------------
-     * row_loss[i] = w_i * l_i in double; NULL: returns what sum_losses makes of them. grad row i = (scale * w_i) * dl_i;
-     * target or labels, the other NULL; weight NULL: ones. grad may be NULL or prediction itself. */
+     * row_loss[i] = w_i * l_i in double; NULL: returns what sum_losses makes of them. grad row i = (scale * w_i) *
+     * dl_i; target or labels, the other NULL; weight NULL: ones. grad may be NULL or prediction itself. */
     double (*loss)(int kind, const cr_loss_options *options, REAL scale, size_t n_rows, size_t n_out,
                    const REAL *prediction, size_t ld_prediction, const REAL *target, size_t ld_target,
                    const int32_t *labels, const REAL *weight, double *row_loss, REAL *grad, size_t ld_grad);
@@ -97,8 +97,8 @@ typedef struct RN(kernels) {
     void (*layer_norm_backward_input)(size_t n_rows, size_t n_cols, const REAL *x, size_t ld_x, const REAL *gamma,
                                       const REAL *mean, const REAL *inverse_std, const REAL *dy, size_t ld_dy,
                                       REAL *dx, size_t ld_dx);
-    /* dgamma[j] = sum_i dy[i][j] (x[i][j] - mean[i * step]) inverse_std[i * step], with `step` 1 for layer norm (one pair a
-     * row); for batch norm mean and inverse_std are indexed by column instead (by_column != 0). dbeta[j] = sum_i dy. */
+    /* dgamma[j] = sum_i dy[i][j] (x[i][j] - mean[i]) inverse_std[i], dbeta[j] = sum_i dy[i][j]: layer norm, with one
+     * pair a row. For batch norm (by_column != 0) mean and inverse_std are indexed by column, j, instead. */
     void (*norm_backward_parameters)(int by_column, size_t n_rows, size_t n_cols, const REAL *x, size_t ld_x,
                                      const REAL *mean, const REAL *inverse_std, const REAL *dy, size_t ld_dy,
                                      REAL *dgamma, REAL *dbeta);

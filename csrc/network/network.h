@@ -1,8 +1,8 @@
 /* network.h - a network as data: layer records, work arrays, settings. Private to network/.
  *
  * network.c holds what does not depend on the dtype and passes the rest on to the functions declared at
- * the end, which exist once per dtype: network_f32.c and network_f64.c include small, plan, forward, backward, update and
- * fit .inc.h, each written once with REAL and RN(name).
+ * the end, which exist once per dtype: network_f32.c and network_f64.c include small, plan, forward, backward,
+ * columns, parameters, update and fit .inc.h, each written once with REAL and RN(name).
  */
 #ifndef CR_NETWORK_H
 #define CR_NETWORK_H
@@ -160,8 +160,8 @@ void *cr_block_alloc(size_t bytes, char **aligned); /* NULL when there is no suc
 /* How many threads a pass over n_rows is worth: products = 1 for a forward, 3 for a training step. */
 cr_threads cr_threads_for(const cr_network *network, size_t n_rows, int products);
 
-/* A workspace from the spare place or new, and back there. Where memory does not suffice, one for fewer workers; NULL if
- * there is none even for one. */
+/* A workspace from the spare place or new, and back there. Where memory does not suffice, one for fewer workers; NULL
+ * if there is none even for one. */
 cr_workspace *cr_workspace_take(cr_network *network, size_t n_workers);
 void cr_workspace_give(cr_network *network, cr_workspace *workspace);
 int cr_workspace_losses(cr_workspace *workspace, size_t n_rows); /* room for n_rows row losses; 0: no memory */
