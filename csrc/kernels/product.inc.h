@@ -3,6 +3,9 @@
  *   forward            y  = f(x w + b)          C = A B,   A = x,   B = w
  *   input gradient     dx = (dz w^T) * f'(.)    C = A B^T, A = dz,  B = w
  *   weight gradient    dw = x^T dz              C = A^T B, A = x,   B = dz    (product_weight.inc.h)
+ *
+ * Which way a product goes is one table, "Which way a product goes" in ARCHITECTURE.md. Read product_tile first, then
+ * product_pack, product_loops, product_row, product_few, this file and product_weight.
  */
 
 /* leaky_relu with slope 0 is relu, as activations.inc.h has it. */
