@@ -4,9 +4,9 @@
 #include "team.h"
 
 /* A trial is so many passes with the present number, then one that wakes the helpers if the rival has more, then as
- * many with the rival. Of the smaller number the fastest counts, for what disturbs a pass only lengthens it; of the
- * larger one the mean, for helpers that come late now and then are part of its price. Of long passes, which are
- * disturbed less and cost more, one does. */
+ * many with the rival. Of the smaller number the fastest pass counts, because what disturbs a pass only lengthens it;
+ * of the larger one the mean, because helpers that come late now and then are part of its price. One long pass is
+ * enough: long passes are disturbed less and cost more. */
 #define SAMPLES 3
 #define ONE_SECONDS 0.5e-3
 /* Passes before the first trial, and after one that changed the number. */

@@ -17,15 +17,15 @@
 #define CR_PREFETCH(p) __builtin_prefetch(p)
 #endif
 
-/* CR_PIN(v): the vector v, just loaded, is in a register here. Where lanes of it are chosen next, gcc would make of
- * both a masked load for AVX-512, and that waits for its mask: arrays from memory come at two thirds of the speed. */
+/* CR_PIN(v): the vector v, just loaded, is in a register here. Where lanes of it are chosen next, gcc would turn both
+ * into a masked load for AVX-512, which waits for its mask: arrays come from memory at two thirds of the speed. */
 #if defined(__GNUC__) && defined(__AVX512F__)
 #define CR_PIN(v) __asm__("" : "+v"(v))
 #else
 #define CR_PIN(v) ((void)0)
 #endif
 
-/* CR_OPAQUE(i): the integer i may have changed. A condition on it stays within its loop, which compilers would double. */
+/* CR_OPAQUE(i): the integer i may have changed. A condition on it stays in its loop, which compilers would double. */
 #if defined(__GNUC__)
 #define CR_OPAQUE(i) __asm__("" : "+r"(i))
 #else

@@ -7,7 +7,7 @@
  * hard_tanh' and hard_sigmoid' = 0 at both edges, hard_swish' = 0 at -3 and 1 at 3,
  * leaky_relu'(0) = alpha, elu'(0) = alpha. From y that needs alpha >= 0 for leaky_relu and elu,
  * alpha > 0 for celu.
- * NaN in x or y gives NaN, and so does NaN in dy, but where a slope of 0 is chosen by comparing (relu
+ * NaN in x or y gives NaN, and so does NaN in dy, except where a slope of 0 is chosen by comparing (relu
  * and its kind): there dx is 0. Infinities give the limits. In V(min)(a, b) and V(max)(a, b) the
  * argument stands second: then a NaN comes through.
  */
@@ -254,7 +254,7 @@ CR_INLINE V(t) FN(mish_slope)(V(t) dy, V(t) x, V(t) alpha)
     return V(mul)(dy, V(mul)(V(add)(n, bend), inverse));
 }
 
-/* e^(-a^2/2 + low) = p 2^n, low a few roundings of 1. The rounding error of a^2 is carried, for
+/* e^(-a^2/2 + low) = p 2^n, low a few roundings of 1. The rounding error of a^2 is carried, because
  * it would show a^2/2 times enlarged. */
 CR_INLINE V(t) FN(normal_exp)(V(t) a, V(t) low, V(t) *shifted)
 {

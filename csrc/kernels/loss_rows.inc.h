@@ -57,7 +57,7 @@ CR_NOINLINE void FN(load_target_columns)(size_t n_rows, size_t n_out, size_t fir
 }
 
 /* ---- up to 16 outputs ------------------------------------------------------------------------------------
- * Rows as lanes for the sums of terms alone, not for predictions, targets and gradients, makes a row cost a fraction. */
+ * Rows are lanes for the sums of terms alone, not for predictions, targets and gradients: so a row costs a fraction. */
 
 /* Elements a turn: their terms (4 or 8 kB) stay in the first-level cache, and are read back long after they were
  * stored. */

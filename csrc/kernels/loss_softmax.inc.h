@@ -6,7 +6,7 @@
  *     gradient  = ((T e_j - t_j) - t_j excess) / (1 + excess),     that is T softmax_j - t_j
  * Both parts of the loss are >= 0, and keeping `excess` apart from the 1 keeps every digit of a small loss and of
  * its gradient, where 1 + 1e-9 would be 1 in float. t_j = 0 at z_j = -inf adds nothing. A row of equal logits,
- * infinite ones too, has the uniform distribution. A NaN passes m by, but not e, so all of its row is NaN.
+ * infinite ones too, has the uniform distribution. m passes over a NaN, but e does not, so all of its row is NaN.
  */
 
 /* What one column of logits adds to the four sums of a row. */

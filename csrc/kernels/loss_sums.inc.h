@@ -1,4 +1,4 @@
-/* loss_sums.inc.h - sums of the terms of rows, and where the losses go; a part of losses.inc.h, whose conventions hold. */
+/* loss_sums.inc.h - sums of the terms of rows, and where losses go; a part of losses.inc.h, whose conventions hold. */
 
 /* What turns a row's sum of terms into its loss. */
 static inline double FN(loss_finish)(int kind, size_t n_out)

@@ -16,11 +16,11 @@ static int FN(plain_kind)(int activation, REAL alpha)
 
 /* ---- forward ------------------------------------------------------------------------------------ */
 
-/* Whether w (k x n) is read as it lies, or panels of it are laid out, which m rows must pay for. They pay sooner where
- * its rows lie a multiple of 4 KiB apart, in one set of the first-level cache, and later with high tiles, which read w
- * less often (panels against none, 1024 and 1000 wide: AVX-512, 256 rows 1.04 and 0.95 times as fast; AVX2, 32 rows
- * 1.14 and 0.82, 256 rows 1.30 and 0.96). Low tiles, which read w often, are also better off with panels where its
- * vectors lie across two lines of the cache (AVX2, weights that begin 16 bytes into a line, 128 rows: 512 x 512 1.19,
+/* Whether w (k x n) is read as it lies. Otherwise panels of it are laid out, for which m rows must pay. Panels pay
+ * sooner where rows of w lie a multiple of 4 KiB apart, in one set of the first-level cache, and later with high tiles,
+ * which read w less often (panels against none, 1024 and 1000 wide: AVX-512, 256 rows 1.04 and 0.95 times as fast;
+ * AVX2, 32 rows 1.14 and 0.82, 256 rows 1.30 and 0.96). Low tiles read w often, so panels also help them where vectors
+ * of w lie across two lines of the cache (AVX2, weights that begin 16 bytes into a line, 128 rows: 512 x 512 1.19,
  * 256 x 256 1.06, 784 x 100 0.98). */
 static int FN(stays_in_place)(size_t m, size_t k, size_t n, const REAL *w, size_t ld_w)
 {
@@ -61,7 +61,7 @@ static void FN(dense_forward)(size_t n_rows, size_t n_in, size_t n_out, const RE
         FN(panel_row)(&p);
     } else {
         const int panels = FN(stays_in_place)(n_rows, n_in, n_out, w, ld_w) ? CR_PANEL_IN_PLACE : CR_PANEL_COPIED;
-        /* Activations that follow find their rows in the cache: as many as fit half of its second level. */
+        /* Activations that follow shall find their rows in the cache: take as many as fit half of its second level. */
         FN(set_tiles)(&p);
         if (soon != NULL) {
             soon->run = FN(run_length)(&p);
@@ -130,14 +130,14 @@ static void FN(rows_aside)(const FN(product) *p, int kind, REAL alpha, int in_ti
 }
 
 /* Few rows and wide layers: turned round, C^T = w dz^T with lanes over the rows of the batch. Only dz and dx
- * change places then, not the larger w; same chains, same bits. Totals of a group of rows of C^T stay in
+ * are transposed then, not the larger w; same chains, same bits. Totals of a group of rows of C^T stay in
  * scratch until all blocks are added, so dx may be saved. */
 static void FN(rows_turned)(const FN(product) *p, REAL *scratch)
 {
     const FN(ahead) none = {NULL, 0, 0, 0};
     const size_t ld = 2 * V_LANES;
-    /* With one block the panel of dz serves all groups: then short ones, which stay in the first-level cache.
-     * Else it is laid out again for each, which longer groups spread thinner; both fit scratch. */
+    /* With one block the panel of dz serves all groups, so these are short and stay in the first-level cache.
+     * Otherwise it is laid out again for each group, less often if groups are longer; both fit scratch. */
     const size_t group = p->k <= CR_KB ? 4 * CR_TILE_ROWS : 16 * CR_TILE_ROWS;
     REAL *const total = scratch + CR_KB * ld;
     size_t width;
@@ -186,9 +186,9 @@ static void FN(dense_backward_input)(size_t n_rows, size_t n_in, size_t n_out, c
         return;
     }
     FN(set_tiles)(&p);
-    /* Turned round it is if that moves a third of the elements or less and wastes at most a quarter of the
-     * lanes (measured: 32 x 512 x 512 85 % of peak against 65 %; 128 x 512 x 512 the same), and if w, which passes
-     * by for every two vectors of rows, does so twice at most or comes from a cache (512 x 4096 x 4096: 58 % of peak
+    /* The product is turned round if that moves a third of the elements or less and wastes at most a quarter of the
+     * lanes (measured: 32 x 512 x 512 85 % of peak against 65 %; 128 x 512 x 512 the same), and if w, which is read
+     * once for every two vectors of rows, is read at most twice or comes from a cache (512 x 4096 x 4096: 58 % of peak
      * turned round, 80 not; 128 x 1024 x 1024 90 and 83). A few rows beyond whole vectors are left to few_rows
      * (24 x 512 x 512 94 GFLOP/s, 81 with half of a vector idle). */
     const int splits = CR_REGISTERS >= 32 && FN(are_few)(n_rows % V_LANES, n_out, ld_w);

@@ -1,5 +1,5 @@
-/* product_few.inc.h - C = A B^T for a few rows of A: the input gradient of a few rows, dx = (dz w^T) f', bound by the
- * way of w into registers; and, turned round, a few columns of any product.
+/* product_few.inc.h - C = A B^T for a few rows of A: the input gradient of a few rows, dx = (dz w^T) f', whose time
+ * goes into bringing w into registers; and, turned round, a few columns of any product.
  *
  * Lanes run over the inputs (contract of bits, 1), so blocks of w are transposed. For a few rows it does not pay to
  * store them as a panel and to read that again: a block of V_LANES rows and columns of w stays in registers and
@@ -7,16 +7,16 @@
  */
 
 #ifndef CR_FEW_BYTES
-/* A single row is one chain of multiply-adds, as long as a vector, which sums for two vectors of inputs take turns
- * with, or four of few lanes; more rows, and a w that is read from far away, gain nothing by the others. */
+/* A single row is one chain of multiply-adds, each of which waits for the one before. So the sums for two vectors of
+ * inputs take turns, or for four of few lanes. More rows, and a w that is read from far away, gain nothing by that. */
 #define CR_FEW_BYTES ((size_t)768 << 10)
-/* With 16 registers the block leaves hardly any for sums: one or two rows, and only where a panel of four vectors would
- * not stay in the first-level cache either. */
+/* With 16 registers the block leaves hardly any for sums: so one or two rows only, and only where a panel of four
+ * vectors would not stay in the first-level cache either. */
 #define CR_FEW_TERMS 192
 #endif
 
-/* Rows of a batch that count as few, measured. With 32 registers as many as would leave too many lanes idle if the
- * product was turned round. (NEON's 4 lanes make short chains; not measured, so not used.) */
+/* Whether these rows of a batch count as few, measured. With 32 registers they do if they would leave too many lanes
+ * idle when the product is turned round. (NEON's 4 lanes make short chains; not measured, so not used.) */
 CR_INLINE int FN(are_few)(size_t n_rows, size_t n_out, size_t ld_w)
 {
     if (CR_REGISTERS >= 32) {
@@ -26,15 +26,15 @@ CR_INLINE int FN(are_few)(size_t n_rows, size_t n_out, size_t ld_w)
     return V_LANES > 1 && n_rows <= 2 && n_out >= CR_FEW_TERMS && ld_w * sizeof(REAL) % 4096 != 0;
 }
 
-/* Columns of the block that begins at w: up to where vectors lie in one line of the cache, if they do in all rows. With
- * rows a multiple of 4 KiB apart half of a line would be gone before its turn (1024 x 1024 from NumPy, which begins 16
- * bytes into a line: 1 row 110 us, 210 without). */
+/* Columns of the block that begins at w: up to the place from which each vector lies in one line of the cache, if it is
+ * the same in all rows. Without that, and with rows a multiple of 4 KiB apart, half of a line would be gone before its
+ * turn (1024 x 1024 from NumPy, which begins 16 bytes into a line: 1 row 110 us, 210 without). */
 CR_INLINE size_t FN(few_width)(const REAL *w, size_t ld_w)
 {
     return ld_w % V_LANES == 0 ? V_LANES - (uintptr_t)w / sizeof(REAL) % V_LANES : V_LANES;
 }
 
-/* Row r of sum, V_LANES inputs, goes on with n_terms terms: of dz's row r, and of w, whose columns block holds. */
+/* Adds n_terms terms to row r of sum, V_LANES inputs: row r of dz times w, whose columns block holds. */
 CR_INLINE void FN(few_terms)(size_t n_rows, size_t n_terms, const V(t) block[V_LANES], const REAL *dz, size_t ld_dz,
                              REAL *sum)
 {
@@ -90,7 +90,7 @@ static void FN(finish_few)(const FN(product) *p, int kind, REAL alpha, int in_ti
     }
 }
 
-/* The totals of inputs j to `end`, vector by vector, in each of them row by row; block_sum has room for as many. */
+/* The totals of inputs j to `end`: vector by vector, and row by row within a vector. block_sum has room for as many. */
 CR_NOINLINE void FN(few_totals)(const FN(product) *p, size_t j, size_t end, REAL *total, REAL *block_sum)
 {
     const size_t n = (end - j + V_LANES - 1) / V_LANES * V_LANES * p->m;
@@ -114,7 +114,7 @@ CR_NOINLINE void FN(few_totals)(const FN(product) *p, size_t j, size_t end, REAL
     }
 }
 
-/* All rows of C = A B^T; dx = saved is welcome. */
+/* All rows of C = A B^T; dx may be saved. */
 static void FN(few_rows)(const FN(product) *p, int kind, REAL alpha, int in_tile, REAL *scratch)
 {
     const int near = p->m == 1 && p->n * p->k * sizeof(REAL) <= CR_FEW_BYTES;
@@ -131,8 +131,8 @@ static void FN(few_rows)(const FN(product) *p, int kind, REAL alpha, int in_tile
 /* ---- columns at the right edge -------------------------------------------------------------------------------
  * A few columns of C beyond whole vectors are few rows of C^T = B^T A^T, with lanes over the rows of A. */
 
-/* How many columns of n are taken so, of a product of m rows and k terms: those beyond whole vectors, if they are few
- * for the lanes that the rows fill, and the terms pay for the way there and back. (AVX-512: 256 x 256 x 1 3.2 times as
+/* How many of n columns go this way, in a product of m rows and k terms: those beyond whole vectors, if they are few
+ * for the lanes that the rows fill and the terms pay for the transposes. (AVX-512: 256 x 256 x 1 3.2 times as
  * fast, 256 x 64 x 4 1.8, 128 x 128 x 10 1.1; input gradient, 200 rows of 100 1.07. With AVX2, whose blocks are
  * smaller, 256 x 256 x 1 1.5, 784 x 33 1.1.) */
 CR_INLINE size_t FN(edge_columns)(size_t m, size_t n, size_t k, int forward)
@@ -145,7 +145,7 @@ CR_INLINE size_t FN(edge_columns)(size_t m, size_t n, size_t k, int forward)
     if (CR_REGISTERS < 32) {
         return 2 * edge < V_LANES && k >= (n < V_LANES ? 64 : 256) * edge ? edge : 0;
     }
-    /* A block costs as much as it gives to four columns, a transpose, and its columns. */
+    /* A block costs a transpose, which takes as long as four columns, and its columns. */
     const int pays = (4 + edge) * lanes <= (V_LANES >= 16 ? 14 : 9) * m;
     return pays && k >= (forward || 2 * edge >= V_LANES ? 16 + 3 * edge : 16) ? edge : 0;
 }

@@ -72,7 +72,7 @@ typedef struct FN(ahead) {
     size_t rows, cols, ld;
 } FN(ahead);
 
-/* Elements of a row to fetch a tile so that all rows come to be fetched: a row's n-th part. */
+/* How many elements each tile must fetch so that all rows are fetched in the end: the n-th part of a row. */
 static size_t FN(run_length)(const FN(product) *p)
 {
     const size_t n_tiles = (p->m / CR_TILE_ROWS + 1) * (p->n / (2 * V_LANES) + 1) * (p->k / CR_KB + 1);
@@ -80,7 +80,7 @@ static size_t FN(run_length)(const FN(product) *p)
     return p->soon->n_cols / (tiles_a_row > 0 ? tiles_a_row : 1) + 1;
 }
 
-/* The next tile, `width` elements wide, shall fetch the next run: little by little, for processors drop requests that
+/* Let the next tile, `width` elements wide, fetch the next run: little by little, because processors drop requests that
  * come faster than memory answers (128 rows of 3 KiB, all at once: gathered as slowly as without). */
 static void FN(next_run)(FN(product) *p, size_t width)
 {
@@ -136,9 +136,9 @@ static void FN(panel_tiles)(FN(product) *p, size_t n_rows, const REAL *a, const 
     }
 }
 
-/* The panel as it lies in B that follows the one of `width` columns from j on in the block from q on; NULL: none, or B
- * is near enough. With less to do to a panel the fetching is harder to hide. (784-512-512-10 gains 3 % in a step of 256
- * rows and 8 in predicting 1024, 2048-2048-2048-10 with 64 rows 9.) */
+/* The panel, as it lies in B, that follows the one of `width` columns from j on in the block from q on; NULL: there is
+ * none, or B is near enough. The fewer rows use a panel, the harder the fetching is to hide. (784-512-512-10 gains 3 %
+ * in a step of 256 rows and 8 in predicting 1024, 2048-2048-2048-10 with 64 rows 9.) */
 static const REAL *FN(next_in_place)(const FN(product) *p, size_t q, size_t j, size_t width)
 {
     if (p->k * p->n * sizeof(REAL) <= (p->m <= CR_TILE_ROWS ? CR_TURN_BYTES : CR_STREAM_BYTES)) {

@@ -84,9 +84,9 @@ static void FN(pack_transposed)(size_t n_rows, size_t n_cols, const REAL *w, siz
     }
 }
 
-/* Ask for rows `begin` to `end` (of n_cols elements) of an array that will be packed soon: their lines, and the one that
- * a row which begins within a line reaches at its end (AVX2, 512 x 2048 x 2048 from NumPy's arrays: 85 % of peak
- * against 82). */
+/* Prefetch rows `begin` to `end` (of n_cols elements) of an array that will be packed soon: their lines, and the one
+ * more that a row ends in if it begins within a line (AVX2, 512 x 2048 x 2048 from NumPy's arrays: 85 % of peak against
+ * 82). */
 static void FN(prefetch_rows)(size_t begin, size_t end, size_t n_cols, const REAL *b, size_t ld_b)
 {
     const size_t line = 64 / sizeof(REAL); /* a cache line of every processor we know, or half of one */
@@ -100,8 +100,8 @@ static void FN(prefetch_rows)(size_t begin, size_t end, size_t n_cols, const REA
     }
 }
 
-/* to[j][i] = end of t[i][j], t of n_rows rows (any number) by n_cols columns, each row whole vectors. The
- * ends of the input gradient, for which saved lies as `to` does in rows p->ld_saved apart, and plain storing.
+/* to[j][i] = end of t[i][j], t of n_rows rows (any number) by n_cols columns, each row whole vectors. It knows
+ * the ends of the input gradient, for which saved lies as `to` does, its rows p->ld_saved apart, and plain storing.
  */
 static void FN(store_transposed)(const FN(product) *p, size_t n_rows, size_t n_cols, const REAL *t, size_t ld_t,
                                  REAL *to, size_t ld_to, const REAL *saved)

@@ -62,7 +62,7 @@ static void FN(narrow_row)(const FN(product) *p)
 }
 
 /* Weights that lie in the second-level cache: panels of eight vectors, whose chains hide the latency of an FMA and
- * whose rows are read as they lie (784-128-10, one row: 2.4 us; with panels of four vectors 3.3). p->n: panels. */
+ * whose rows are read as they lie (784-128-10, one row: 2.4 us; with panels of four vectors 3.3). p->n: whole ones. */
 static void FN(panel_row)(const FN(product) *p)
 {
     for (size_t j = 0; j < p->n; j += 8 * V_LANES) {
@@ -102,8 +102,8 @@ CR_INLINE int FN(are_streamed)(size_t n_rows, size_t bytes)
     return bytes > CR_STREAM_BYTES && n_rows <= (CR_REGISTERS >= 32 ? 3 : 2);
 }
 
-/* One vector of sums of each of n_rows rows of A goes on with TERMS terms, or begins. n_rows is a constant where it is
- * 1: then the elements of A stay in registers and the rows of B need not. */
+/* Adds TERMS terms to one vector of sums of each of n_rows rows of A, or begins it. n_rows is a constant where it is 1:
+ * then the elements of A stay in registers and the rows of B need not. */
 CR_INLINE void FN(stream_vector)(const int TERMS, const int MASKED, V(mask_t) mask, int first, size_t n_rows,
                                  const REAL *a, size_t a_row, const REAL *b, size_t ld_b, REAL *sum, size_t ld_sum)
 {
@@ -149,8 +149,8 @@ CR_INLINE void FN(stream_block)(size_t n_rows, size_t n, size_t terms, const REA
     }
 }
 
-/* Large weights: read as they lie, from end to end, into sums that stay near. Four thousand columns at most, for that
- * and for scratch, which holds the sums of the blocks after the first. */
+/* Large weights: read as they lie, from end to end, into sums that stay near. At most four thousand columns at a time,
+ * so that the sums do stay near and fit scratch, which holds those of the blocks after the first. */
 static void FN(stream_rows)(const FN(product) *p, REAL *scratch)
 {
     const size_t most = FN(smaller)(4096, CR_SCRATCH_MIN / p->m / V_LANES * V_LANES);

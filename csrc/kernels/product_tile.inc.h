@@ -3,7 +3,7 @@
  * One tile is a few rows times a few vectors of columns of C = A B. It adds one block of at most CR_KB
  * terms: every element is the chain acc = fma(a[i][q], b[q][j], acc), q ascending from +0 (contract of
  * bits, 1), so tile height and width never show in the result. A is read one element at a time with any
- * two strides, hence x as it lies (forward) and x^T (weight gradient) are the same code; B is read by
+ * two strides, so x as it lies (forward) and x^T (weight gradient) are the same code; B is read by
  * whole vectors along its rows.
  */
 
@@ -26,7 +26,7 @@
 #define CR_EACH_TILE_ROWS(X) X(1) X(2) X(3) X(4)
 #endif
 /* Tiles one vector wide need about 12 rows to hide the latency of an FMA (4 cycles x 2 pipes); more gain
- * nothing, for the loads are then the limit. Scalar code has no such lanes to lose. */
+ * nothing, because loads are then the limit. Scalar code has no such lanes to lose. */
 #if CR_TILE_ROWS >= 12 || V_LANES == 1
 #define CR_TILE_ROWS_NARROW CR_TILE_ROWS
 #define CR_EACH_NARROW_ROWS(X) CR_EACH_TILE_ROWS(X)
@@ -36,7 +36,7 @@
 #endif
 /* Tiles whose second vector is partly live stand at the right edge only. Eight rows, 16 sums, hide the latency
  * there; taller ones were an eighth of this target's code. */
-#if V_LANES == 1 /* no vector of one lane is partly live: one tile to have one */
+#if V_LANES == 1 /* a vector of one lane is never partly live: one tile, so that there is one */
 #define CR_TILE_ROWS_TAIL 1
 #define CR_EACH_TAIL_ROWS(X) X(1)
 #elif CR_TILE_ROWS > 8
@@ -58,7 +58,7 @@
 #define CR_TILE_VECTORS_MAX 4
 
 /* word(r, v) for every row r < MR and vector v < NV of a tile, and `step` after each row. Written out, not
- * a loop: with loops gcc 12 keeps the sums in memory between the end's steps, and three times the code. */
+ * a loop: of loops gcc 12 makes three times the code, and keeps the sums in memory between the end's steps. */
 #define CR_TILE_ROW(r, word, step)                                                                       \
     if (r < MR) {                                                                                        \
         word(r, 0)                                                                                       \
@@ -147,9 +147,9 @@ CR_INLINE void FN(tile)(const int MR, const int NV, const int TAIL, const FN(pro
     CR_TILE(CR_ZERO, CR_NO_STEP)
 
     /* C, and what it will be compared with, are not needed before the sums are done: fetch them meanwhile, a row
-     * a term, for misses all at once would hold up those of A and B. By the last element of each vector: rows may begin
-     * within a line, and that one came with the columns before (forward, 512 x 2000 x 2000 from NumPy's arrays: 93 %
-     * of peak against 88). */
+     * a term, because misses all at once would hold up those of A and B. Ask for the last element of each vector: rows
+     * may begin within a line, and that line came with the columns before (forward, 512 x 2000 x 2000 from NumPy's
+     * arrays: 93 % of peak against 88). */
     size_t n_fetch = p->n_fetch * (size_t)MR;
     size_t at_saved = p->n_fetch == 2 ? (size_t)MR : n_fetch; /* where p->saved follows C */
     const REAL *line = to;

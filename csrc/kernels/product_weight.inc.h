@@ -5,7 +5,7 @@
 
 #ifndef CR_GROUP_COLUMNS
 /* Columns of B copied together where copying pays: with one slab of A they fit scratch (AVX2, 1024 columns: 256
- * reach 86 to 90 % of peak, 64 only 70, for A is laid out anew for each group). */
+ * reach 86 to 90 % of peak, 64 only 70, because A is laid out anew for each group). */
 #define CR_GROUP_COLUMNS 256
 /* Shorter sums do not pay for the copying. */
 #define CR_COPY_TERMS 128
@@ -24,11 +24,11 @@ static void FN(weight_product)(FN(product) *p, REAL *scratch)
     const size_t n_tiles = (p->m + most - 1) / most;
     const size_t rows = p->m / n_tiles, more = p->m % n_tiles;
     const int pack = p->n >= 16 * V_LANES;
-    /* Tiles of few rows use a line of B only as often: they gain by copies of it that lie together, in few pages and in
-     * whole lines (AVX2, 256 x 1000 x 1000: 92 % of peak against 86, or 70 where B begins within a line), and the more
-     * where its rows lie a multiple of 4 KiB apart, in one set of the first-level cache (1024 columns: 90 against 64).
-     * Higher tiles lose by the copying, unless B is large and its vectors lie across two lines (AVX-512, 1000 x 1000 x
-     * 1000: 88 % of peak against 84; 784 x 512 with 1024 rows 87 against 82). */
+    /* Tiles of few rows use a line of B only a few times. They gain by copies of B that lie together, in few pages and
+     * in whole lines (AVX2, 256 x 1000 x 1000: 92 % of peak against 86, or 70 where B begins within a line), and gain
+     * more where its rows lie a multiple of 4 KiB apart, in one set of the first-level cache (1024 columns: 90 against
+     * 64). Higher tiles lose by the copying, unless B is large and its vectors lie across two lines (AVX-512, 1000 x
+     * 1000 x 1000: 88 % of peak against 84; 784 x 512 with 1024 rows 87 against 82). */
     const size_t vector = V_LANES * sizeof(REAL);
     const int crooked = ((uintptr_t)p->b % vector | p->ld_b * sizeof(REAL) % vector) != 0;
     const int one_set = p->ld_b * sizeof(REAL) % 4096 == 0;

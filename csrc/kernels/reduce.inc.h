@@ -37,8 +37,8 @@ CR_INLINE size_t FN(before_line)(const REAL *p, size_t n)
 #endif
 
 /* Whether n results to `to`, worked out from a and b, are stored past the caches: they would not stay there, and an
- * ordinary store first reads the line that it fills (10^7 elements, f' of tanh: 4.5 ms, so 2.7). Not where they replace
- * what they come from. */
+ * ordinary store first reads the line that it fills (10^7 elements, f' of tanh: 4.5 ms, this way 2.7). Not where they
+ * replace what they come from. */
 CR_INLINE int FN(goes_far)(size_t n, const REAL *a, const REAL *b, const REAL *to)
 {
     return n > CR_FAR_BYTES / sizeof(REAL) && to != a && to != b && (uintptr_t)to % sizeof(REAL) == 0;
@@ -235,7 +235,7 @@ CR_INLINE double FN(sum_in_double)(const int square, size_t n, const REAL *x)
     for (size_t first = 0; first < n; first += CR_SUM_BLOCK) {
         const size_t end = n - first < CR_SUM_BLOCK ? n : first + CR_SUM_BLOCK;
         double s[16] = {0};
-        /* One loop for both: of two copies gcc 12 makes ten times the code for doubles, a quarter as fast. */
+        /* One loop for both: of two copies gcc 12 makes ten times the code for doubles, and it is a quarter as fast. */
         for (const REAL *from = x + first;; from = last) {
             const size_t n_terms = from == last ? 16 : (end - first) / 16 * 16;
             for (size_t i = 0; i < n_terms; i += 16) {

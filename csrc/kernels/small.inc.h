@@ -6,8 +6,8 @@
  * for every sum, one thread, direct calls. The operations on each element and their order are those of the
  * other kernels, so the bits are too.
  *
- * Rows of a work array lie ld apart, the caller having chosen it: whole vectors, but 1 for one column, which the
- * losses take as one run. There are V_LANES elements to spare at the end: whole vectors are stored to them.
+ * Rows of a work array lie ld apart, which the caller chooses: whole vectors, but 1 for one column, which the
+ * losses take as one run. There are V_LANES elements to spare at the end, because whole vectors are stored there.
  * Lanes past a row's end hold values that reach no result.
  */
 
@@ -235,8 +235,8 @@ static void FN(small_step)(const RN(small_batch) *batch, const RN(small_layer) *
         }
         x = i > 0 ? layer[-1].output : batch->x;
         ld_x = i > 0 ? layer[-1].ld : batch->ld_x;
-        /* Rows that are no whole vectors are updated in one flat pass: each would wait for the one before, whose
-         * masked store its masked load overlaps. */
+        /* Rows that are not whole vectors are updated in one flat pass: row by row, a masked load would wait for the
+         * masked store of the row before, which it overlaps. */
         if (plain_sgd && (layer->n_out == 1 || layer->n_out % V_LANES == 0)) {
             FN(small_parameters)(layer, n_rows, x, ld_x, FN(SMALL_DESCEND), -(REAL)update->learning_rate, parameters);
             continue;

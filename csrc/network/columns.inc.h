@@ -2,7 +2,7 @@
  *
  * Batch norms look at whole columns of the batch. Wide dense layers are cut into strips of columns when several threads
  * share the work: by rows, each task would lay out the whole weight anew for its few rows. Strips of w give strips
- * of y; strips of w^T give strips of dx; both are products of the same rows and terms, hence the same bits. */
+ * of y; strips of w^T give strips of dx; both are products of the same rows and terms, so their bits are the same. */
 
 /* ---- batch norms --------------------------------------------------------------------------------------- */
 

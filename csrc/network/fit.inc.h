@@ -1,6 +1,6 @@
 /* fit.inc.h - training steps: one, or an epoch of them; evaluation; the check of labels and targets. */
 
-/* Whether there is no NaN among n targets. So few are looked at before a kernel is called. */
+/* Whether there is no NaN among n targets. Up to eight are looked at here sooner than a kernel is called. */
 static int RN(targets_are_sound)(size_t n, const REAL *target)
 {
     if (n > 8) {
@@ -74,7 +74,7 @@ static RN(mode) RN(choose_mode)(const cr_network *net, size_t n_threads)
 
 /* Fetching the rows of the next batch pays while they, this batch and the first weights fit a second-level cache
  * (784-128-10: with 32 rows the gathering costs 5 us of 63 without it and 1 with it; with 128 rows it costs 27 of
- * 250 either way, for then the products wait for what it drives out). */
+ * 250 either way, because then the products wait for what it drives out). */
 #define FETCH_BYTES ((size_t)768 * 1024)
 
 /* Point p at rows first .. first+n-1 of `order`, or of the rows themselves without one; the batch has the size p was

@@ -50,9 +50,9 @@ static size_t RN(tasks_of_layer)(const RN(pass) *p, const cr_record *r)
     return (r->n_in + rows - 1) / rows + (r->bias == CR_NONE ? 0 : RN(column_tasks)(p, r->n_out));
 }
 
-/* Where a worker's slab of gradients begins that meets `parameters`: on a line, and half a page after or before them,
- * whole pages apart, for the update reads both, and processors that compare 12 bits of addresses take a load a little
- * behind a store for one of what was stored. */
+/* Where a worker's slab of gradients for `parameters` begins: on a line, and half a page after or before them, whole
+ * pages not counted. The update reads both, and processors that compare only 12 bits of addresses take a load a little
+ * behind a store for a load of what was stored. */
 static REAL *RN(slab_for)(const RN(pass) *p, size_t worker, const REAL *parameters)
 {
     const cr_arena *arena = &p->net->arena;

@@ -2,10 +2,10 @@
 
 /* ---- the arena ----------------------------------------------------------------------------------------- */
 
-/* A slab of the weight gradient, the matching pieces of weight and optimizer state, and some rows of x and dz want to
+/* A slab of the weight gradient, the matching pieces of weight and optimizer state, and some rows of x and dz should
  * stay in the second-level cache. */
 #define SLAB_BYTES ((size_t)256 * 1024)
-/* But a dz of more than NEAR_BYTES passes from the third level anew for every slab, which a few large ones bear better
+/* But a dz of more than NEAR_BYTES comes from the third level again for every slab, so a few large slabs are better
  * (Adam, AVX2: 512 x 4096 x 4096 with slabs of 16 rows 1.12 s a step, of 256 rows 0.88; 1024^3 with 64 rows 173 ms,
  * with all 160). */
 #define NEAR_BYTES ((size_t)1024 * 1024)
@@ -159,9 +159,9 @@ typedef struct RN(pass) {
     cr_update update;
 } RN(pass);
 
-/* Rows a task takes when several threads share a batch: up to four tasks a thread, so that a helper that wakes late or
- * is pushed aside costs little, of at least four register tiles, because each task transposes or packs the weights
- * anew; and as many for each thread, for else one of them idles at the end. */
+/* Rows a task takes when several threads share a batch. There are up to four tasks a thread, so that a helper that
+ * wakes late or is pushed aside costs little; a task has at least four register tiles, because it transposes or packs
+ * the weights anew; and threads get equally many tasks, because otherwise one of them idles at the end. */
 static size_t RN(rows_per_task)(const RN(kernels) *kernels, size_t n_rows, size_t n_threads)
 {
     if (n_threads <= 1 || n_rows == 0) {
