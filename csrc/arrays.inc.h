@@ -309,8 +309,8 @@ cr_status RN(batch_norm_backward)(int training, size_t n_rows, size_t n_cols, co
     const RN(kernels) *k = CURRENT();
     k->norm_backward_parameters(1, n_rows, n_cols, x, ld_x, mean, inverse_std, dy, ld_dy, dgamma, dbeta);
     if (dx != NULL) {
-        k->batch_norm_backward_input(n_rows, n_rows, n_cols, x, ld_x, gamma, mean, inverse_std, training ? dgamma : NULL,
-                                     training ? dbeta : NULL, dy, ld_dy, dx, ld_dx);
+        k->batch_norm_backward_input(n_rows, n_rows, n_cols, x, ld_x, gamma, mean, inverse_std,
+                                     training ? dgamma : NULL, training ? dbeta : NULL, dy, ld_dy, dx, ld_dx);
     }
     cr_fp_leave(mode);
     return CR_OK;

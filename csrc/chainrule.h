@@ -116,7 +116,12 @@ typedef struct cr_optimizer {
     double clip_norm, clip_value;   /* network steps only; 0: off */
 } cr_optimizer;
 
-typedef enum cr_purpose { CR_PURPOSE_INIT = 1, CR_PURPOSE_SHUFFLE = 2, CR_PURPOSE_DROPOUT = 3, CR_PURPOSE_USER = 4 } cr_purpose;
+typedef enum cr_purpose {
+    CR_PURPOSE_INIT = 1,
+    CR_PURPOSE_SHUFFLE = 2,
+    CR_PURPOSE_DROPOUT = 3,
+    CR_PURPOSE_USER = 4
+} cr_purpose;
 
 /* ---- networks ------------------------------------------------------------------------------------ */
 

@@ -105,7 +105,8 @@ double cr_network_penalty(const cr_network *network);
 cr_status cr_network_train_step(cr_network *network, const cr_rows *rows, double learning_rate, double *loss);
 
 /* Loss of one batch as train_step reports it, but as at inference: no dropout, nothing changed. */
-cr_status cr_network_evaluate(cr_network *network, const cr_rows *rows, double *loss, void *prediction, size_t ld_prediction);
+cr_status cr_network_evaluate(cr_network *network, const cr_rows *rows, double *loss, void *prediction,
+                              size_t ld_prediction);
 
 /* Steps first_step .. of one epoch over `rows` in the given order: batch b is rows order[b*batch_size
  * ...] (order NULL: as they stand; else rows->n_rows is its length); the last batch may be short.

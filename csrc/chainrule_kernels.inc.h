@@ -40,8 +40,8 @@ cr_status CR_NAME(optimizer_update)(const cr_optimizer *optimizer, uint64_t step
 
 /* Inverted dropout with the mask of (seed, layer, forward): y = x / (1 - rate) where kept, else 0. Its backward
  * is the same call on dy. first_row is the batch position of row 0. y may be x. */
-cr_status CR_NAME(dropout)(double rate, uint64_t seed, uint32_t layer, uint64_t forward, size_t first_row, size_t n_rows,
-                           size_t n_cols, const CR_REAL *x, size_t ld_x, CR_REAL *y, size_t ld_y);
+cr_status CR_NAME(dropout)(double rate, uint64_t seed, uint32_t layer, uint64_t forward, size_t first_row,
+                           size_t n_rows, size_t n_cols, const CR_REAL *x, size_t ld_x, CR_REAL *y, size_t ld_y);
 
 /* y = gamma (x - mean) / sqrt(var + epsilon) + beta over each row (Ba et al. 2016). Keeps mean and inverse
  * standard deviation of each row for the backward. y may be x only if backward will not be called. */
@@ -49,9 +49,10 @@ cr_status CR_NAME(layer_norm_forward)(size_t n_rows, size_t n_cols, double epsil
                                       const CR_REAL *gamma, const CR_REAL *beta, CR_REAL *mean, CR_REAL *inverse_std,
                                       CR_REAL *y, size_t ld_y);
 /* Writes dgamma, dbeta (n_cols) and, unless NULL, dx. dx may be dy. */
-cr_status CR_NAME(layer_norm_backward)(size_t n_rows, size_t n_cols, const CR_REAL *x, size_t ld_x, const CR_REAL *gamma,
-                                       const CR_REAL *mean, const CR_REAL *inverse_std, const CR_REAL *dy, size_t ld_dy,
-                                       CR_REAL *dgamma, CR_REAL *dbeta, CR_REAL *dx, size_t ld_dx);
+cr_status CR_NAME(layer_norm_backward)(size_t n_rows, size_t n_cols, const CR_REAL *x, size_t ld_x,
+                                       const CR_REAL *gamma, const CR_REAL *mean, const CR_REAL *inverse_std,
+                                       const CR_REAL *dy, size_t ld_dy, CR_REAL *dgamma, CR_REAL *dbeta, CR_REAL *dx,
+                                       size_t ld_dx);
 
 /* Batch normalisation over rows (Ioffe and Szegedy 2015). training: batch mean and (biased) variance, kept in
  * mean and inverse_std and folded into the running ones (the running variance takes the unbiased n/(n-1) one);

@@ -48,7 +48,8 @@ int cr_loss_takes_labels(int kind)
 
 void cr_loss_target_range(int kind, double *least, double *greatest, int *of_size)
 {
-    const int is_share = kind == CR_CROSS_ENTROPY || kind == CR_SOFTMAX_CROSS_ENTROPY || kind == CR_SIGMOID_CROSS_ENTROPY;
+    const int is_share = kind == CR_CROSS_ENTROPY || kind == CR_SOFTMAX_CROSS_ENTROPY
+                         || kind == CR_SIGMOID_CROSS_ENTROPY;
     *of_size = kind == CR_HINGE;
     *least = kind == CR_HINGE ? 1 : kind == CR_POISSON || is_share ? 0 : (double)-INFINITY;
     *greatest = kind == CR_HINGE || is_share ? 1 : (double)INFINITY;

@@ -1,6 +1,6 @@
 /* team.c - the thread team of team.h.
  *
- * One region (one call of cr_parallel_for with helpers) is described by four fields and one word:
+ * One region (one call of cr_parallel_for with helpers) is described by five fields and one word:
  *
  *     word = generation << INDEX_BITS | index of the next task,  or CLOSED in the place of the index
  *
@@ -19,8 +19,11 @@
  *
  * Another process on a helper's core can take it away for a whole time slice, milliseconds, in the middle of a task
  * that takes microseconds, and the caller must wait. A region that kept the caller waiting for STALL_SECONDS, and for
- * longer than it had worked, is such a stall: the team then rests, the caller working alone, for a time that doubles with each stall that
- * follows. So a busy core costs little more than the second thread.
+ * longer than it had worked, is such a stall: the team then rests, the caller working alone, for a time that doubles
+ * with each stall that follows. So a busy core costs little more than the second thread.
+ *
+ * One counter for all: shares of its own for each thread, the same in every step, so that each finds what it wrote last
+ * time in its own cache, were tried and cost 3 to 7 % (docs/benchmarks.md, Zen 4).
  *
  * fork: the child has none of the helpers; a handler makes its team new. Nothing is joined or freed, ever: helpers
  * are detached and the state is static, so a process can end at any moment.

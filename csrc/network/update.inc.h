@@ -95,7 +95,8 @@ static void RN(apply_gradients)(cr_network *net, const RN(kernels) *kernels, con
 {
     RN(flat_update) u = {.net = net, .kernels = kernels, .update = update, .factor = 1.0};
     const size_t n_ranges = (net->sizes.n_parameters + RANGE - 1) / RANGE;
-    const size_t n_threads = cr_threads_worth((double)net->sizes.n_parameters / UPDATE_RATE, CR_RULE_SECONDS, available);
+    const double seconds = (double)net->sizes.n_parameters / UPDATE_RATE;
+    const size_t n_threads = cr_threads_worth(seconds, CR_RULE_SECONDS, available);
     if (net->has_penalty || net->optimizer.clip_value > 0.0 || net->optimizer.clip_norm > 0.0) {
         cr_parallel_for(n_ranges, n_threads, RN(finish_gradient_task), &u);
     }
