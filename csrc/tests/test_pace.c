@@ -185,8 +185,17 @@ static void test_laps(void)
           "an empty pass: %g s", pace.of_present);
 }
 
+static void test_rule(void)
+{
+    CHECK(cr_threads_worth(0.0, 100e-6, 8) == 1 && cr_threads_worth(199e-6, 100e-6, 8) == 1, "too little for two");
+    CHECK(cr_threads_worth(201e-6, 100e-6, 8) == 2 && cr_threads_worth(299e-6, 100e-6, 8) == 2, "enough for two");
+    CHECK(cr_threads_worth(799e-6, 100e-6, 8) == 7 && cr_threads_worth(1.0, 100e-6, 8) == 8, "no more than there are");
+    CHECK(cr_threads_worth(1e300, 100e-6, 1) == 1, "one processor");
+}
+
 int main(void)
 {
+    test_rule();
     test_settling();
     test_a_trial();
     test_passes_that_change_in_a_trial();
