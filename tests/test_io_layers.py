@@ -3,6 +3,7 @@
 import copy
 import json
 import pickle
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -181,12 +182,14 @@ def edited(path, change):
 
 @pytest.mark.parametrize(("change", "match"), [
     (lambda d: d["layers"][-1].update(units=10**9), r"the layers need at least \d+ parameters, there are"),
-    (lambda d: d["layers"][0]["config"].update(units=8), "have made widths|parameters|running"),
+    (lambda d: d["layers"][0]["config"].update(units=8), r"layer 0 \(Own\) has 8 outputs, expected 7"),
     (lambda d: d["layers"][1]["config"].update(colour=1), "unexpected keyword argument 'colour'"),
     (lambda d: d["layers"][1].update(extra=1), "layer 1 is not the description of a layer"),
     (lambda d: d["layers"][1].update(config=[1]), "layer 1 is not the description of a layer"),
     (lambda d: d.update(widths=None), "widths must be a list of one width more"),
-    (lambda d: d.update(widths=["a"] * 10), "widths must be an integer"),
+    (lambda d: d.update(widths=[5] + ["a"] * 9), "widths must be an integer"),
+    (lambda d: d.update(n_in=6), "widths begin with 5, n_in is 6"),
+    (lambda d: d["widths"].__setitem__(8, 1), r"layer 7 \(Double\) has 12 outputs, expected 1"),
     (lambda d: d.update(update_dtype="float32"), "parameters begins with .*<f8.*expected .*<f4"),
 ], ids=str)  # fmt: skip
 def test_flawed_descriptions(change, match, tmp_path):
@@ -198,3 +201,24 @@ def test_flawed_descriptions(change, match, tmp_path):
     edited(path, change)
     with pytest.raises(ValueError, match=f"is not a sound chainrule model file: .*({match})"):
         cr.load(path, custom_objects=OWN)
+
+
+WIDE = {"type": "Dense", "units": 2000}
+
+
+@pytest.mark.parametrize("lie", [
+    {"n_in": 10**6},
+    {"layers": [WIDE, {"type": "Scale", "config": {}}, WIDE], "widths": [1, 2000, 1, 2000]},
+], ids=", ".join)  # fmt: skip
+def test_a_lie_about_widths_costs_no_memory(lie, tmp_path):
+    """Layers are built for the widths that the size of the file was compared with, or not at all."""
+    path = tmp_path / "model.npz"
+    compiled([cr.Dense(2000), Scale(), cr.Dense(1)], n_in=1, n_out=1).save(path)
+    edited(path, lambda description: description.update(lie))
+    tracemalloc.start()
+    try:
+        with pytest.raises(ValueError, match="is not a sound chainrule model file"):
+            cr.load(path, custom_objects=OWN)
+        assert tracemalloc.get_traced_memory()[1] < 2_000_000
+    finally:
+        tracemalloc.stop()

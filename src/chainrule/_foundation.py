@@ -91,6 +91,10 @@ class Foundation(_core.Model):
         ValueError
             If the model was built for another number. For the same one nothing happens.
         """
+        self._build(n_in, None)
+
+    def _build(self, n_in: int, widths: list[int] | None) -> None:
+        """`build`; layer by layer with the widths of a file, whose sizes go by them."""
         n_in = integer(n_in, "n_in", at_least=1)
         if self.built:
             if n_in != self.n_in:
@@ -101,7 +105,7 @@ class Foundation(_core.Model):
                 if all(is_native(layer) for layer in self.layers):
                     self._build_native(n_in)
                 else:
-                    engine = LayerByLayer(self.layers, n_in, self.dtype, self.seed)
+                    engine = LayerByLayer(self.layers, n_in, self.dtype, self.seed, widths)
                     self._widths, self._engine = engine._widths, engine
             if self.optimizer is not None and self.loss is not None:
                 self._bind(self.optimizer, self.loss, [])

@@ -26,9 +26,13 @@ class LayerByLayer:
     """Forward, backward and update through a list of layers, which it builds.
 
     Not for several threads at once: Python layers keep what their backward needs, also in `predict`.
+
+    With `widths`, inputs' and each layer's, a layer of another one is a ValueError before the next is built for it.
     """
 
-    def __init__(self, layers: list[Layer], n_in: int, dtype: np.dtype[Any], seed: int) -> None:
+    def __init__(
+        self, layers: list[Layer], n_in: int, dtype: np.dtype[Any], seed: int, widths: list[int] | None = None
+    ) -> None:
         self.layers: list[Layer] = layers
         self.n_in: int = n_in
         self.dtype: np.dtype[Any] = dtype
@@ -42,6 +46,8 @@ class LayerByLayer:
             else:
                 layer.dtype = dtype
                 n_out = integer(layer.build(self._widths[-1]), f"what build of {self._name(index)} returns", at_least=1)
+            if widths is not None and n_out != widths[index + 1]:
+                raise ValueError(f"{self._name(index)} has {n_out} outputs, expected {widths[index + 1]}")
             self._widths.append(n_out)
             n_parameters += len(layer.parameters)
         self.n_out: int = self._widths[-1]

@@ -252,6 +252,8 @@ def _measure_between(description: dict[str, Any], model: Sequential) -> tuple[in
     widths = description["widths"]
     if not isinstance(widths, list) or len(widths) != len(model.layers) + 1:
         raise ValueError("widths must be a list of one width more than there are layers")
+    if widths[0] != description["n_in"]:
+        raise ValueError(f"widths begin with {widths[0]!r:.50}, n_in is {description['n_in']}")
     n_parameters = n_running = 0
     for layer, width in zip(model.layers, widths, strict=False):
         if layers.is_native(layer):
@@ -268,14 +270,14 @@ def _fill(model: Sequential, description: dict[str, Any], arrays: dict[str, Arra
     limit = 2**64 - 1
     steps = integer(description["steps"], "steps", at_least=0, at_most=limit)
     forwards = integer(description["forwards"], "forwards", at_least=0, at_most=limit)
-    model.build(description["n_in"])
+    model._build(description["n_in"], description.get("widths"))
     engine = model._engine
     assert engine is not None
     kept = [arrays[f"run_{i}"] for i in range(len(description.get("run_arrays", [])))]
     places = {f"state_{i}": [state] for i, state in enumerate(model._states)}
     if isinstance(engine, LayerByLayer):
-        if model._widths != description["widths"] or engine.update_dtype.name != description["update_dtype"]:
-            raise ValueError(f"the layers have made widths {model._widths}, the file has {description['widths']}")
+        if engine.update_dtype.name != description["update_dtype"]:
+            raise ValueError(f"update_dtype must be {engine.update_dtype}, got {description['update_dtype']}")
         places.update({"parameters": [array for _, array in engine.parameters()], "running": engine.running()})
     else:
         assert model._flat is not None
