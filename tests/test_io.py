@@ -320,6 +320,7 @@ BAD_FILES = {
     "code as a layer": (edit(layers=[{"type": "os.system"}]), "is unknown"),
     "an unknown setting": (edit_layer(0, colour="red"), "setting of Dense 'colour' is unknown"),
     "a bad setting": (edit_layer(0, units=-1), "units must be an integer >= 1, got -1"),
+    "an array as an initializer": (edit_layer(0, bias_initializer=[]), "layer 0 has an array as an initializer"),
     "another width": (edit_layer(0, units=13), r"'shape': \(262,\).*expected .*\(279,\)"),
     "a gigantic width": (edit_layer(0, units=2**40), "expected|not a sound network"),
     "a bad dtype": (edit(dtype="float16"), "dtype must be float32 or float64"),

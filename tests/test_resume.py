@@ -354,6 +354,7 @@ FLAWS = {
     "no losses": (lambda run: {**run, "losses": 3}, "losses of the run must be a vector of float64"),
     "a far array": (lambda run: {**run, "losses": {"array": 99}}, "array must be an integer >= 0 and <="),
     "few steps": (lambda run: {**run, "batch_size": 1000}, "run is not the description of a training run"),
+    "a later epoch": (lambda run: {**run, "first_step": 7}, r"the run has losses of \d steps after step 7, the model"),
     "no pairs": (lambda run: {**run, "callbacks": [["a"]]}, "callbacks of the run must be pairs"),
 }
 

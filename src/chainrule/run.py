@@ -89,8 +89,8 @@ class Run:
         }
 
     @classmethod
-    def restore(cls, description: Any) -> "Run":
-        """The run that `describe` saw; ValueError or TypeError if it is not sound."""
+    def restore(cls, description: Any, steps: int) -> "Run":
+        """The run that `describe` saw after `steps` in all; ValueError or TypeError if it is not sound."""
         if not isinstance(description, dict) or set(description) != _KEYS:
             raise ValueError("run is not the description of a training run")
         sizes = {name: integer(description[name], name, at_least=1) for name in ("n_rows", "batch_size")}
@@ -102,6 +102,10 @@ class Run:
             raise ValueError("losses of the run must be a vector of float64")
         if len(losses) > n_steps or not isinstance(schedule, dict) or not isinstance(pairs, list):
             raise ValueError("run is not the description of a training run")
+        if len(losses) > steps - counts[1]:
+            raise ValueError(
+                f"the run has losses of {len(losses)} steps after step {counts[1]}, the model has taken {steps} steps"
+            )
         for pair in pairs:
             if not (
                 isinstance(pair, list) and len(pair) == 2 and isinstance(pair[0], str) and isinstance(pair[1], dict)

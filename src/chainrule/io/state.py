@@ -153,7 +153,10 @@ def _describe_layer(layer: Any, built: bool, own: dict[str, Any]) -> dict[str, A
 
 def _make_layer(description: Any, index: int, own: Mapping[str, Any]) -> Any:
     if not isinstance(description, dict) or "config" not in description:
-        return rebuild(description, {**layers.NATIVE, **initializers.CLASSES}, f"layer {index}")
+        layer = rebuild(description, {**layers.NATIVE, **initializers.CLASSES}, f"layer {index}")
+        if any(isinstance(setting, initializers.Given) for setting in vars(layer).values()):
+            raise ValueError(f"layer {index} has an array as an initializer, which cannot be written to a file")
+        return layer
     name, config = description.get("type"), description["config"]
     if set(description) != {"type", "config"} or not isinstance(name, str) or not isinstance(config, dict):
         raise ValueError(f"layer {index} is not the description of a layer")
@@ -291,4 +294,4 @@ def _fill(model: Sequential, description: dict[str, Any], arrays: dict[str, Arra
         _core.copy_all(parts, LayerByLayer.shaped(arrays[name], parts))
     engine.set_counters(steps, forwards)
     if description.get("run") is not None:
-        model._run = Run.restore(_with_arrays(description["run"], kept))
+        model._run = Run.restore(_with_arrays(description["run"], kept), steps)
