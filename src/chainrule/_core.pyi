@@ -263,8 +263,6 @@ class Network:
 
     # The loss before the update, penalties included.
     def train_step(self, x: _Array, y: _Array, weight: _Array | None, learning_rate: float) -> float: ...
-    # The loss as at inference; outputs go to prediction (n_rows, n_out) unless it is None.
-    def evaluate(self, x: _Array, y: _Array, weight: _Array | None, prediction: _Array | None) -> float: ...
     # Steps first_step .. of one epoch, until it ends, `seconds` have passed, or a loss is not finite. Batch b is rows
     # order[b * batch_size ...]; learning_rate holds one number or one a step, step_loss has room for one a step.
     # Returns the step to go on with: the number of batches when the epoch is done.
