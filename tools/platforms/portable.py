@@ -67,7 +67,10 @@ void InitializeConditionVariable(CONDITION_VARIABLE *), WakeConditionVariable(CO
 BOOL SleepConditionVariableSRW(CONDITION_VARIABLE *, SRWLOCK *, DWORD, ULONG);
 BOOL QueryPerformanceCounter(LARGE_INTEGER *), QueryPerformanceFrequency(LARGE_INTEGER *), CloseHandle(HANDLE);
 HANDLE CreateThread(void *, size_t, LPTHREAD_START_ROUTINE, LPVOID, DWORD, DWORD *);
+typedef size_t DWORD_PTR;
 void GetSystemInfo(SYSTEM_INFO *);
+HANDLE GetCurrentProcess(void);
+BOOL GetProcessAffinityMask(HANDLE, DWORD_PTR *, DWORD_PTR *);
 """,
 }
 
