@@ -78,7 +78,7 @@ CR_INLINE void FN(update_pass)(int rule, const cr_update *update, size_t n, REAL
     const cr_update own = *update;
     const int n_states = rule == FN(SGD) || rule == FN(SGD_DECAY) ? 0
                          : rule == FN(ADAM) || rule == FN(ADAM_DECAY) || rule == FN(ADAMW) ? 2 : 1;
-    /* Vectors of a whole line: Zen 4 brings lines from memory sooner that are touched twice (10^7 elements: 1.06 to
+    /* Vectors of a whole line: Zen 4 brings lines from memory sooner that are touched twice (10^7 elements: 1.02 to
      * 1.11). The other rules, of three streams and more, gain nothing by it. */
     const int far = rule == FN(SGD) && V_LANES * sizeof(REAL) >= 64 && n > CR_FAR_BYTES / sizeof(REAL);
     size_t i = 0, part = FN(before_line)(param, n); /* first, and again at the end: a part of a vector */
