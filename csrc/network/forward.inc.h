@@ -73,7 +73,7 @@ static void RN(serve_block)(void *argument, size_t index, size_t worker)
             continue;
         }
         REAL *out = buffer[turn];
-        size_t ld_out = cr_padded(r->n_out, sizeof(REAL));
+        size_t ld_out = r->ld;
         if (i == net->last_active && y != NULL) {
             out = y;
             ld_out = s->ld_y;

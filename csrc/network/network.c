@@ -179,8 +179,26 @@ cr_status cr_network_measure(size_t n_in, size_t n_layers, const cr_layer *layer
     return CR_OK;
 }
 
+/* Rows up to so wide lie side by side where a kernel goes over them element by element: it then meets one long row
+ * instead of many, each with a part of a vector at its end (6-24-6 with sigmoid, 1000 rows: 25.6 us padded, 18.1 side by
+ * side; 100-50 1.09 times as fast, 200-200 the same). Products do not mind. */
+#define SIDE_BY_SIDE ((size_t)256)
+
+/* Leading dimension of the work arrays of the layer that r describes and layer[0] asks for; layer[1] is the next, if
+ * not the last. */
+static size_t leading_dimension(const cr_record *r, const cr_layer *layer, int is_last, size_t element)
+{
+    const cr_layer_kind next = is_last ? CR_LAYER_DENSE : layer[1].kind;
+    const int in_product = r->activation == CR_IDENTITY || r->activation == CR_RELU;
+    const int elementwise = r->kind == CR_LAYER_ACTIVATION || r->kind == CR_LAYER_DROPOUT || !in_product
+                            || next == CR_LAYER_ACTIVATION || next == CR_LAYER_DROPOUT;
+    const int one_set = r->n_out * element % 2048 == 0; /* see cr_padded */
+    return elementwise && !r->by_row && r->n_out <= SIDE_BY_SIDE && !one_set ? r->n_out : cr_padded(r->n_out, element);
+}
+
 static void make_records(cr_network *net, const cr_layer *layers)
 {
+    const size_t element = net->dtype == CR_F32 ? sizeof(float) : sizeof(double);
     size_t n_in = net->n_in, parameter = 0, running = 0, keeper = CR_NONE;
     double work = 0.0; /* multiply-adds, and what is worth as many */
     net->last_active = CR_NONE;
@@ -201,6 +219,7 @@ static void make_records(cr_network *net, const cr_layer *layers)
                          .momentum = layer->momentum};
         r->saves_input = r->activation != CR_IDENTITY && cr_activation_saves_input(r->activation);
         r->by_row = cr_activation_by_row(r->activation);
+        r->ld = leading_dimension(r, layer, i + 1 == net->n_layers, element);
         r->active = layer->kind != CR_LAYER_DROPOUT
                     && !(layer->kind == CR_LAYER_ACTIVATION && r->activation == CR_IDENTITY);
         r->derivative_above = has_activation && !r->by_row && i + 1 < net->n_layers
@@ -234,7 +253,7 @@ static void make_records(cr_network *net, const cr_layer *layers)
         net->widest = r->n_out > net->widest ? r->n_out : net->widest;
         net->last_active = r->active ? i : net->last_active;
     }
-    net->row_seconds = work / CR_CORE_RATE(net->dtype == CR_F32 ? sizeof(float) : sizeof(double));
+    net->row_seconds = work / CR_CORE_RATE(element);
 }
 
 /* ---- life ---------------------------------------------------------------------------------------------- */

@@ -20,6 +20,7 @@
 typedef struct cr_record {
     cr_layer_kind kind;
     size_t n_in, n_out;
+    size_t ld;            /* between rows of its work arrays */
     size_t weight, bias;  /* dense: weight and bias; norms: gamma and beta; CR_NONE: it has none */
     size_t running;       /* batch norm: mean here, variance n_out further on */
     int activation;       /* CR_IDENTITY for all but dense and activation layers */

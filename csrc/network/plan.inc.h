@@ -45,7 +45,7 @@ static void RN(place)(const cr_network *net, cr_arena *arena, cr_pieces *pieces)
     arena->first_task = cr_piece(pieces, net->n_layers + 1, sizeof(size_t));
     for (size_t i = 0; i < net->n_layers; i++) {
         const cr_record *r = &net->records[i];
-        cr_buffers b = {.ld = cr_padded(r->n_out, sizeof(REAL))};
+        cr_buffers b = {.ld = r->ld};
         const size_t n = cr_size_mul(n_rows, b.ld);
         b.output = cr_piece(pieces, n, sizeof(REAL));
         if (r->kind == CR_LAYER_DENSE && r->saves_input) {
