@@ -5,6 +5,7 @@ import os
 import signal
 import threading
 import time
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from models import Pass, compiled, each_engine, everything, layers_of, permutati
 from tools import EMULATED
 
 import chainrule as cr
+from chainrule import training
 
 N_ROWS, N_IN, N_OUT = 20, 5, 3
 
@@ -63,14 +65,38 @@ def test_an_epoch_does_not_read_the_whole_history(x, labels, monkeypatch, capsys
     assert len(history.seconds) == 3 and history.last_seconds == history.seconds[-1] > 0
 
 
-def test_the_state_of_a_history_is_not_made_anew_for_every_epoch(x, labels):
-    """fit asks for it at each epoch's end; entries made again each time made a run of n epochs take n ** 2."""
+def test_the_state_of_a_history_is_neither_made_anew_nor_copied_for_every_epoch(x, labels):
+    """fit asks for it at each epoch's end; made again or copied each time, n epochs take n ** 2."""
     history = compiled(layers_of(False)).fit(x, labels, epochs=3)
     before = history.state_dict()["entries"]
     history.on_epoch_end(3, {"loss": 0.5})
     after = history.state_dict()["entries"]
     assert [epoch for epoch, _ in before] == [0, 1, 2] and after[3] == [3, {"loss": 0.5}]
+    assert len(before) == 3 and before[-1] is after[2] and before[1:] == after[1:3]
+    with pytest.raises(IndexError):
+        before[3]
     assert all(one is same for one, same in zip(before, after[:3], strict=True))
+    for epoch in range(4, 10_000):
+        history.on_epoch_end(epoch, {"loss": 0.5})
+    tracemalloc.start()
+    try:
+        history.state_dict()
+        assert tracemalloc.get_traced_memory()[1] < 4096
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("n", [1, 2, 16, 17, 100])
+def test_the_mean_of_an_epoch_adds_one_by_one_however_many_steps_it_has(n):
+    losses = np.random.default_rng(n).normal(size=n) * 10.0 ** np.random.default_rng(0).integers(-9, 9, n)
+    weights = np.arange(1.0, n + 1)
+    total = 0.0
+    for loss, weight in zip(losses.tolist(), weights.tolist(), strict=True):
+        total += loss * weight
+    assert training._mean(losses, weights) == total / weights.sum()
+    for bad in (np.nan, np.inf, -np.inf):
+        losses[n // 2] = bad
+        np.testing.assert_equal(training._mean(losses, weights), bad)
 
 
 @each_engine

@@ -2,9 +2,9 @@
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from os import PathLike, fspath
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 from . import _core, schedules
 from ._checks import choose, flag, integer, number
@@ -75,6 +75,27 @@ class _Entry(list[Any]):
         self.seconds = seconds
 
 
+class _First(Sequence[_Entry]):
+    """The first entries of a list that only grows: what a copy would hold."""
+
+    __slots__ = ("_length", "_list")
+
+    def __init__(self, entries: list[_Entry]) -> None:
+        self._list, self._length = entries, len(entries)
+
+    def __len__(self) -> int:
+        return self._length
+
+    @overload
+    def __getitem__(self, at: int) -> _Entry: ...
+    @overload
+    def __getitem__(self, at: slice) -> list[_Entry]: ...
+    def __getitem__(self, at: Any) -> Any:
+        if isinstance(at, slice):
+            return self._list[: self._length][at]
+        return self._list[range(self._length)[at]]
+
+
 class History(Callback):
     """The figures of every finished epoch; `fit` makes one and returns it, and the model keeps it.
 
@@ -122,9 +143,9 @@ class History(Callback):
         self._entries.append(_Entry(epoch, dict(logs), time.perf_counter() - self._start))
 
     def state_dict(self) -> dict[str, Any]:
-        # Asked for at the end of every epoch, so that a run of 100 000 must not make anew what it has: entries stay as
-        # they are once they are made. Their times are left out of files, which are reproducible.
-        return {"entries": self._entries.copy()}
+        # Asked for at the end of every epoch, so that a run of 100 000 must neither make anew nor copy what it has:
+        # entries stay as they are once they are made. Their times are left out of files, which are reproducible.
+        return {"entries": _First(self._entries)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         entries = []
