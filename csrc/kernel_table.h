@@ -9,6 +9,7 @@
 #define CR_KERNEL_TABLE_H
 
 #include "chainrule.h"
+#include "philox.h"
 
 /* Coefficients of one optimizer step, worked out once in double by cr_prepare_update. */
 typedef struct cr_update {
@@ -50,12 +51,14 @@ typedef struct cr_dropout_key {
 #include "kernel_table.inc.h"
 #include "kernels/dtype_end.h"
 
-/* One target: its name, the processor features it needs, and its two tables. */
+/* One target: its name, the processor features it needs, its two tables, and what has no dtype. */
 typedef struct cr_target {
     const char *name;
     unsigned features; /* cr_cpu_features bits that must all be there */
     const cr_kernels_f32 *f32;
     const cr_kernels_f64 *f64;
+    /* words = those of the stream from word 4 * first_block on (kernels/philox_words.h) */
+    void (*random_words)(const cr_philox *stream, uint64_t first_block, uint32_t words[CR_PHILOX_WORDS]);
 } cr_target;
 
 extern const cr_target cr_target_scalar, cr_target_avx2, cr_target_avx512, cr_target_neon;

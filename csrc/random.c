@@ -5,8 +5,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "chainrule.h"
-#include "philox.h"
+#include "kernel_table.h"
 
 /* Words of one stream in ascending order, made CR_PHILOX_WORDS at a time. */
 typedef struct word_reader {
@@ -16,13 +15,18 @@ typedef struct word_reader {
     uint32_t words[CR_PHILOX_WORDS];
 } word_reader;
 
+static void reader_fill(word_reader *reader)
+{
+    cr_current_target()->random_words(&reader->philox, reader->block, reader->words);
+}
+
 static void reader_start(word_reader *reader, uint64_t seed, uint32_t purpose, uint32_t stream, uint64_t epoch,
                          uint64_t index)
 {
     reader->philox = cr_philox_stream(seed, purpose, stream, epoch);
     reader->block = index / 4;
     reader->next = index % 4;
-    cr_philox_fill(&reader->philox, reader->block, reader->words);
+    reader_fill(reader);
 }
 
 static inline uint32_t reader_next(word_reader *reader)
@@ -30,7 +34,7 @@ static inline uint32_t reader_next(word_reader *reader)
     if (reader->next == CR_PHILOX_WORDS) {
         reader->block += CR_PHILOX_BLOCKS;
         reader->next = 0;
-        cr_philox_fill(&reader->philox, reader->block, reader->words);
+        reader_fill(reader);
     }
     return reader->words[reader->next++];
 }
@@ -39,7 +43,7 @@ static inline uint32_t reader_next(word_reader *reader)
 static inline uint64_t reader_next_pair(word_reader *reader)
 {
     const uint64_t high = reader_next(reader);
-    return high << 32 | reader_next(reader);
+    return high << 32 | reader->words[reader->next++]; /* an even word is never the last of those at hand */
 }
 
 void cr_random_u32(uint64_t seed, uint32_t purpose, uint32_t stream, uint64_t epoch, uint64_t first_index,
@@ -163,11 +167,15 @@ void cr_random_normal(uint64_t seed, uint32_t purpose, uint32_t stream, uint64_t
 /* The high 64 bits of a * b. */
 static uint64_t multiply_high(uint64_t a, uint64_t b)
 {
+#if defined(__SIZEOF_INT128__)
+    return (uint64_t)((cr_u128)a * b >> 64);
+#else
     const uint64_t a_low = (uint32_t)a, a_high = a >> 32, b_low = (uint32_t)b, b_high = b >> 32;
     const uint64_t low = a_low * b_low;
     const uint64_t middle_1 = a_high * b_low + (low >> 32);
     const uint64_t middle_2 = a_low * b_high + (uint32_t)middle_1;
     return a_high * b_high + (middle_1 >> 32) + (middle_2 >> 32);
+#endif
 }
 
 /* For i = 0 .. n-2 the place n-1-i takes what stands in a place chosen among 0 .. n-1-i by 64-bit word i: its

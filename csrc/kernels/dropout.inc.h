@@ -1,5 +1,5 @@
 /* dropout.inc.h - inverted dropout with a mask that is a function of its place alone. */
-#include "../philox.h"
+#include "philox_words.h"
 
 /* y[j] = x[j] * factor where kept[j] is 1, +0 where it is 0. What is dropped is +0 by definition, NaN included.
  * y may be x. */
@@ -41,7 +41,7 @@ static void FN(dropout)(double rate, const cr_dropout_key *key, size_t first_row
     for (size_t done = 0; done < n;) {
         uint32_t words[CR_PHILOX_WORDS];
         REAL kept[CR_PHILOX_WORDS];
-        cr_philox_fill(&philox, block, words);
+        cr_philox_words(&philox, block, words);
         for (size_t k = 0; k < CR_PHILOX_WORDS; ++k) {
             kept[k] = words[k] >= threshold;
         }

@@ -15,4 +15,5 @@ const cr_target cr_target_avx2 = {
     .features = CR_CPU_AVX2,
     .f32 = &cr_table_f32_avx2,
     .f64 = &cr_table_f64_avx2,
+    .random_words = cr_philox_words,
 };

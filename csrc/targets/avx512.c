@@ -15,4 +15,5 @@ const cr_target cr_target_avx512 = {
     .features = CR_CPU_AVX512,
     .f32 = &cr_table_f32_avx512,
     .f64 = &cr_table_f64_avx512,
+    .random_words = cr_philox_words,
 };

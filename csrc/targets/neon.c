@@ -15,4 +15,5 @@ const cr_target cr_target_neon = {
     .features = CR_CPU_NEON,
     .f32 = &cr_table_f32_neon,
     .f64 = &cr_table_f64_neon,
+    .random_words = cr_philox_words,
 };

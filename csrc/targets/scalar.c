@@ -15,4 +15,5 @@ const cr_target cr_target_scalar = {
     .features = 0,
     .f32 = &cr_table_f32_scalar,
     .f64 = &cr_table_f64_scalar,
+    .random_words = cr_philox_words,
 };
