@@ -53,7 +53,9 @@ static void FN(dense_forward)(size_t n_rows, size_t n_in, size_t n_out, const RE
         .total = y, .ld_total = ld_y, .out = y, .ld_out = ld_y,
         .end = kind == CR_RELU ? CR_END_RELU : CR_END_STORE, .bias = bias, .pre = pre, .ld_pre = ld_pre, .soon = soon,
     };
-    if (n_rows == 1 && n_in > CR_KB && n_out <= V_LANES) {
+    if (FN(is_one_column)(n_rows, n_out, ld_y) && (pre == NULL || ld_pre == 1)) {
+        FN(one_column)(&p);
+    } else if (n_rows == 1 && n_in > CR_KB && n_out <= V_LANES) {
         FN(narrow_row)(&p);
     } else if (FN(are_streamed)(n_rows, n_in * n_out * sizeof(REAL))) {
         FN(stream_rows)(&p, scratch);
