@@ -210,11 +210,7 @@ cr_status RN(loss)(cr_loss kind, const cr_loss_options *options, int mean, size_
 cr_status RN(optimizer_update)(const cr_optimizer *optimizer, uint64_t step, double learning_rate, size_t n,
                                REAL *param, const REAL *grad, REAL *state_0, REAL *state_1)
 {
-    if (optimizer == NULL || (int)optimizer->kind < 0 || optimizer->kind >= CR_N_OPTIMIZERS || step == 0) {
-        return CR_BAD_ARGUMENT;
-    }
-    const int n_states = n == 0 ? 0 : cr_optimizer_n_states(optimizer);
-    if ((n_states > 0 && state_0 == NULL) || (n_states > 1 && state_1 == NULL)) {
+    if (step == 0 || !cr_optimizer_is_complete(optimizer, n, state_0, state_1)) {
         return CR_BAD_ARGUMENT;
     }
     const cr_fp_mode mode = cr_fp_enter();

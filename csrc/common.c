@@ -71,6 +71,15 @@ int cr_optimizer_n_states(const cr_optimizer *optimizer)
     }
 }
 
+int cr_optimizer_is_complete(const cr_optimizer *optimizer, size_t n, const void *state_0, const void *state_1)
+{
+    if (optimizer == NULL || (int)optimizer->kind < 0 || optimizer->kind >= CR_N_OPTIMIZERS) {
+        return 0;
+    }
+    const int n_states = n == 0 ? 0 : cr_optimizer_n_states(optimizer);
+    return (n_states < 1 || state_0 != NULL) && (n_states < 2 || state_1 != NULL);
+}
+
 /* x if `odd` is 1, and 1 if it is 0. Not a branch: the bits of a step counter are hard to foretell. */
 static double one_or(double x, uint64_t odd)
 {

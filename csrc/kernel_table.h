@@ -67,6 +67,8 @@ extern const cr_target cr_target_scalar, cr_target_avx2, cr_target_avx512, cr_ta
 const cr_target *cr_current_target(void);
 
 /* dispatch-independent helpers (common.c) */
+/* Whether `optimizer` is one of a known kind, with the states that it keeps for n parameters. */
+int cr_optimizer_is_complete(const cr_optimizer *optimizer, size_t n, const void *state_0, const void *state_1);
 void cr_prepare_update(const cr_optimizer *optimizer, uint64_t step, double learning_rate, cr_update *update);
 
 #endif

@@ -337,14 +337,11 @@ static int optimizer_is_sound(const cr_optimizer *o)
 
 cr_status cr_network_set_optimizer(cr_network *net, const cr_optimizer *optimizer, void *state_0, void *state_1)
 {
-    if (net == NULL || optimizer == NULL || (int)optimizer->kind < 0 || optimizer->kind >= CR_N_OPTIMIZERS
+    if (net == NULL || !cr_optimizer_is_complete(optimizer, net->sizes.n_parameters, state_0, state_1)
         || !optimizer_is_sound(optimizer)) {
         return CR_BAD_ARGUMENT;
     }
     const int n_states = net->sizes.n_parameters == 0 ? 0 : cr_optimizer_n_states(optimizer);
-    if ((n_states > 0 && state_0 == NULL) || (n_states > 1 && state_1 == NULL)) {
-        return CR_BAD_ARGUMENT;
-    }
     net->optimizer = *optimizer;
     net->state[0] = n_states > 0 ? state_0 : NULL;
     net->state[1] = n_states > 1 ? state_1 : NULL;
