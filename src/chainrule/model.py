@@ -139,16 +139,18 @@ class Sequential(Foundation):
         TypeError, ValueError
             If `x` or `out` does not fit.
         """
+        if batch_size is None:
+            return _core.Model.__call__(self, x, out=out)  # plain arrays go straight to C, all others to _predict
+        return self._predict(x, out, integer(batch_size, "batch_size", at_least=1))
+
+    def _predict(self, x: npt.ArrayLike, out: Array | None, most: int | None) -> Array:
+        """`predict`, `most` rows a native call."""
         array = self._ready(x, "predict")
         assert self._engine is not None and self.n_out is not None
         apart = [("x", array), *(("the model's weights", weights) for weights in self._all_parameters())]
         result = _arrays.result("out", out, (len(array), self.n_out), self.dtype, apart)
-        if batch_size is not None:
-            rows = integer(batch_size, "batch_size", at_least=1)
-        else:
-            rows = len(array)
         with _core.StandardMode():
-            self._predict_rows(array, result, rows)
+            self._predict_rows(array, result, len(array) if most is None else most)
         return result
 
     def _predict_rows(self, x: Array, out: Array, most: int) -> None:
@@ -168,7 +170,7 @@ class Sequential(Foundation):
                 rows = max(1, min(most, 2 * rows))
 
     def _call_slow(self, x: npt.ArrayLike, out: Array | None) -> Array:
-        return self.predict(x, out=out)
+        return self._predict(x, out, None)
 
     def forward(self, x: npt.ArrayLike, training: bool = False) -> Array:
         """Return the output for `x`, (n_rows, n_out), keeping what `backward` needs.
