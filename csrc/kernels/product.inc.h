@@ -57,7 +57,7 @@ static void FN(dense_forward)(size_t n_rows, size_t n_in, size_t n_out, const RE
         FN(one_column)(&p);
     } else if (n_rows == 1 && n_in > CR_KB && n_out <= V_LANES) {
         FN(narrow_row)(&p);
-    } else if (FN(are_streamed)(n_rows, n_in * n_out * sizeof(REAL))) {
+    } else if (FN(are_streamed)(n_rows, n_in, n_out)) {
         FN(stream_rows)(&p, scratch);
     } else if (n_rows == 1 && n_out % (8 * V_LANES) == 0 && n_in * n_out * sizeof(REAL) > CR_NEAR_BYTES) {
         FN(panel_row)(&p);
