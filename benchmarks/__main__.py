@@ -36,6 +36,8 @@ def parser() -> argparse.ArgumentParser:
     add = top.add_argument
     add("--quick", action="store_true", help="small cases, few rounds: about half a minute")
     add("--cases", metavar="PATTERN", help='regular expression on "group: name", see --list')
+    add("--random", type=_positive, metavar="N", help="instead: cases of N random networks")
+    add("--seed", type=int, default=0, help="of --random (default 0)")
     add("--list", action="store_true", help="print the cases and stop")
     add("--rivals", metavar="NAMES", help=f"comma-separated, from {', '.join(RIVALS)}")
     add("--threads", type=_positive, default=1, help="for every library (default 1)")
@@ -95,7 +97,8 @@ def main(arguments: list[str]) -> int:
     options = top.parse_args(arguments)
     if options.clock == "cpu" and options.threads > 1:
         top.error("--clock cpu counts the work of all threads: it needs --threads 1")
-    cases = all_cases.select(options.cases, options.quick)
+    drawn = all_cases.random_cases(options.random, options.seed) if options.random else all_cases.all_cases()
+    cases = all_cases.select(drawn, options.cases, options.quick)
     if options.list:
         print("\n".join(f"{case.group}: {case.name}" for case in cases))
         return 0

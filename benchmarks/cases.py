@@ -5,6 +5,8 @@ This file imports no NumPy: it is read before the thread settings of NumPy's BLA
 
 from __future__ import annotations
 
+import math
+import random
 import re
 from dataclasses import dataclass
 from itertools import pairwise
@@ -218,11 +220,39 @@ def all_cases() -> list[Case]:
     return cases
 
 
-def select(pattern: str | None, quick: bool) -> list[Case]:
-    """The cases whose "group: name" contains a match of the pattern, all if None; only quick ones if asked."""
+def random_cases(n_nets: int, seed: int) -> list[Case]:
+    """Networks that nobody chose, as tabular and control problems have them: a step, an epoch and predictions of each.
+
+    One to six layers; widths from 1 to 1500, as many below 30 as above, a third of them multiples of 8.
+    """
+    draw = random.Random(seed)
+
+    def width(least: int, most: int) -> int:
+        n = round(math.exp(draw.uniform(math.log(least), math.log(most))))
+        return max(8, n // 8 * 8) if n > 8 and draw.random() < 1 / 3 else n
+
+    cases: list[Case] = []
+    for _ in range(n_nets):
+        most = draw.choice((32, 128, 512, 1500))
+        widths = [width(1, most)] + [width(2, most) for _ in range(draw.choice((1, 1, 2, 2, 3, 5)))]
+        labels = draw.random() < 0.5
+        n_out = width(2, draw.choice((12, most))) if labels else draw.choice((1, width(2, most)))
+        loss = "softmax_cross_entropy" if labels else "mean_squared_error"
+        hidden = draw.choice(("relu", "relu", "tanh", "sigmoid"))
+        net = Net((*widths, n_out), hidden, "identity", loss)
+        batch, optimizer = draw.choice((1, 2, 5, 8, 16, 32, 50, 64, 100, 200, 256, 500)), draw.choice(("sgd", "adam"))
+        cases.append(Case("steps", "train_step", (), net, batch, optimizer))
+        cases.append(Case("epochs", "fit", (), net, batch, optimizer, 33 * batch))
+        few, many = draw.choice((2, 3, 4, 7, 16, 33)), draw.choice((100, 333, 1024, 3000))
+        cases += [Case("inference", "predict", (), net, n_rows) for n_rows in (1, few, many)]
+    return sorted(cases, key=lambda case: list(GROUPS).index(case.group))
+
+
+def select(cases: list[Case], pattern: str | None, quick: bool) -> list[Case]:
+    """Those whose "group: name" contains a match of the pattern, all if None; only quick ones if asked."""
     found = re.compile(pattern) if pattern is not None else None
     return [
         case
-        for case in all_cases()
+        for case in cases
         if (case.quick or not quick) and (found is None or found.search(f"{case.group}: {case.name}"))
     ]

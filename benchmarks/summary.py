@@ -25,7 +25,10 @@ def main(arguments: list[str]) -> int:
 
 
 def lines(report: dict[str, Any]) -> list[str]:
-    """Every case with a time of ours: the time, its share of the peak, and how many times as long the others take."""
+    """Every case with a time of ours: the time, its share of the peak, and how many times as long the others take.
+
+    Then all cases together, by rival.
+    """
     text: list[str] = []
     for group, title in GROUPS.items():
         entries = [entry for entry in report["cases"] if entry["group"] == group and OURS in entry["results"]]
@@ -36,6 +39,22 @@ def lines(report: dict[str, Any]) -> list[str]:
         text += [f"**{title[0].upper()}{title[1:]}**", "", f"| {' | '.join(head)} |"]
         text += [f"| --- {'| ---: ' * (len(head) - 2)}| --- |"]
         text += [f"| {' | '.join(_row(entry, own))} |" for entry in entries] + [""]
+    return text + _overall(report)
+
+
+def _overall(report: dict[str, Any]) -> list[str]:
+    """Of each rival: how many cases it has, in how many it is ahead, and the ratios from the lowest to the highest."""
+    text = ["**All cases**", "", "| rival | cases | ahead in | lowest | tenth | median | highest |"]
+    text += [f"| --- {'| ---: ' * 6}|"]
+    for name, rival in RIVALS.items():
+        ratios = sorted(
+            entry["results"][name]["ratio"]["median"] for entry in report["cases"] if name in entry["results"]
+        )
+        if name == OURS or not ratios:
+            continue
+        picked = (ratios[0], ratios[len(ratios) // 10], ratios[len(ratios) // 2], ratios[-1])
+        ahead = sum(ratio < 1 for ratio in ratios)
+        text.append(f"| {rival.label} | {len(ratios)} | {ahead} | {' | '.join(f'{ratio:.2f}x' for ratio in picked)} |")
     return text
 
 

@@ -180,8 +180,8 @@ cr_status cr_network_measure(size_t n_in, size_t n_layers, const cr_layer *layer
 }
 
 /* Rows up to so wide lie side by side where a kernel goes over them element by element: it then meets one long row
- * instead of many, each with a part of a vector at its end (6-24-6 with sigmoid, 1000 rows: 25.6 us padded, 18.1 side by
- * side; 100-50 1.09 times as fast, 200-200 the same). Products do not mind. */
+ * instead of many, each with a part of a vector at its end (6-24-6 with sigmoid, 1000 rows: 25.6 us padded, 18.1 side
+ * by side; 100-50 1.09 times as fast, 200-200 the same). Products do not mind. */
 #define SIDE_BY_SIDE ((size_t)256)
 
 /* Leading dimension of the work arrays of the layer that r describes and layer[0] asks for; layer[1] is the next, if
