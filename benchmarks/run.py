@@ -127,7 +127,7 @@ class Room:
             # The peak too: a shorter block would dodge the interruptions that fall on all others.
             calls[name], block_ns = calibrate(contender, settings.block_ms * 1e6)
             blocks.append(block_ns)
-        rest = REST if settings.threads > 1 or max(blocks) > LONG_BLOCK * 1e9 else 0.0
+        rest = REST if settings.threads > 1 or max(blocks, default=0.0) > LONG_BLOCK * 1e9 else 0.0
         blocks = [block_ns + rest * 1e9 for block_ns in blocks]
         rounds = rounds_within(settings.case_seconds, blocks, settings.rounds, settings.least_rounds)
         series = interleave(contenders, calls, rounds, rest)
