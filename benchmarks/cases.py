@@ -223,7 +223,7 @@ def all_cases() -> list[Case]:
 def random_cases(n_nets: int, seed: int) -> list[Case]:
     """Networks that nobody chose, as tabular and control problems have them: a step, an epoch and predictions of each.
 
-    One to six layers; widths from 1 to 1500, as many below 30 as above, a third of them multiples of 8.
+    Two to six layers; widths from 1 to 1500, two thirds of them below 30, a quarter multiples of 8.
     """
     draw = random.Random(seed)
 

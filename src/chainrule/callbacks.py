@@ -54,6 +54,10 @@ class Callback:
         """
         return {}
 
+    def _snapshot(self) -> dict[str, Any]:
+        """`state_dict`, asked for at the end of every epoch; lists in it may be `First` of one."""
+        return self.state_dict()
+
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take back what `state_dict` returned; called after `on_train_begin`, if the run is continued.
 
@@ -75,7 +79,7 @@ class _Entry(list[Any]):
         self.seconds = seconds
 
 
-class _First(Sequence[_Entry]):
+class First(Sequence[_Entry]):
     """The first entries of a list that only grows: what a copy would hold."""
 
     __slots__ = ("_length", "_list")
@@ -143,9 +147,12 @@ class History(Callback):
         self._entries.append(_Entry(epoch, dict(logs), time.perf_counter() - self._start))
 
     def state_dict(self) -> dict[str, Any]:
-        # Asked for at the end of every epoch, so that a run of 100 000 must neither make anew nor copy what it has:
-        # entries stay as they are once they are made. Their times are left out of files, which are reproducible.
-        return {"entries": _First(self._entries)}
+        # Times are left out of files, which are reproducible.
+        return {"entries": self._entries.copy()}
+
+    def _snapshot(self) -> dict[str, Any]:
+        # A run of 100 000 epochs must neither make anew nor copy what it has: entries stay as they are once made.
+        return {"entries": First(self._entries)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         entries = []

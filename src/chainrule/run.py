@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ._checks import flag, integer
+from .callbacks import First
 
 if TYPE_CHECKING:
     from .callbacks import Callback
@@ -62,7 +63,7 @@ class Run:
         if self.at.kept is not None:
             return self.at.kept
         assert model.optimizer is not None
-        pairs = [(type(one).__name__, one.state_dict()) for one in self.participants]
+        pairs = [(type(one).__name__, one._snapshot()) for one in self.participants]
         return Kept(model.stop_training, dict(model.optimizer.schedule.state), [pair for pair in pairs if pair[1]])
 
     def close(self, model: "Sequential") -> None:
@@ -85,7 +86,7 @@ class Run:
             "losses": self.losses[:done].copy() if done else None,
             "stop": kept.stop,
             "schedule": kept.schedule,
-            "callbacks": [[name, state] for name, state in kept.callbacks],
+            "callbacks": [[name, _plain(state)] for name, state in kept.callbacks],
         }
 
     @classmethod
@@ -138,6 +139,11 @@ class Run:
 _KEYS = {
     "n_rows", "batch_size", "shuffle", "epoch", "first_step", "losses", "stop", "schedule", "callbacks",
 }  # fmt: skip
+
+
+def _plain(state: State) -> State:
+    """The state as `state_dict` would have given it."""
+    return {name: list(value) if isinstance(value, First) else value for name, value in state.items()}
 
 
 def hand_out(states: Sequence[tuple[str, State]], callbacks: Sequence["Callback"]) -> list[str]:

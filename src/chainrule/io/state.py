@@ -112,7 +112,7 @@ def _without_arrays(value: Any, arrays: list[Array], what: str) -> Any:
             raise TypeError(f"{what} cannot be written to a file: it has an array of dtype {value.dtype}")
         arrays.append(np.array(value, order="C"))
         return {"array": len(arrays) - 1}
-    if isinstance(value, Sequence) and not isinstance(value, (str, bytes, bytearray, memoryview)):
+    if isinstance(value, (list, tuple)):
         return [_without_arrays(item, arrays, what) for item in value]
     if isinstance(value, dict) and all(isinstance(name, str) for name in value) and set(value) != {"array"}:
         return {name: _without_arrays(item, arrays, what) for name, item in value.items()}
