@@ -76,7 +76,7 @@ class _Entry(list[Any]):
 
     def __init__(self, epoch: int, figures: dict[str, float], seconds: float) -> None:
         super().__init__((epoch, figures))
-        self.seconds = seconds
+        self.seconds: float = seconds
 
 
 class First(Sequence[_Entry]):
