@@ -3,29 +3,45 @@
 
 #include "team.h"
 
-/* A trial is so many passes with the present number, then one that wakes the helpers if the rival has more, then as
- * many with the rival. Of the smaller number the fastest pass counts, because what disturbs a pass only lengthens it;
- * of the larger one the mean, because helpers that come late now and then are part of its price. One long pass is
- * enough: long passes are disturbed less and cost more. */
+/* A trial is so many passes with the present number, then those that pass while helpers wake up if the rival has more,
+ * then as many with the rival. Of the smaller number the fastest pass counts, because what disturbs a pass only
+ * lengthens it; of the larger one the mean, because helpers that come late now and then are part of its price. One long
+ * pass is enough: long passes are disturbed less and cost more; of short ones it takes more for a mean. */
 #define SAMPLES 3
+#define SHORT_SAMPLES 8
+#define SHORT_SECONDS 30e-6
 #define ONE_SECONDS 0.5e-3
+/* A sleeping helper is there about 50 us after it was called. */
+#define AWAKE_SECONDS 100e-6
 /* Passes before the first trial, and after one that changed the number. */
 #define SOON 16
-/* Passes between trials: a lost one costs up to two passes more (LOST), that is 3 % at first and 0.2 % in the end. */
+/* Passes between trials, up to MORE_MAX times as many if they are short: a lost one costs up to two passes more (LOST),
+ * that is 3 % at first and 0.2 % in the end. */
 #define HOLD_MIN 64
 #define HOLD_MAX 1024
+#define MORE_MAX 16
 /* More threads must save this share: they take cores from others. */
 #define GAIN 0.05
-/* No thread is tried that would get less than this to do; a wake-up alone takes 40 us. */
-#define WORTH_SECONDS 25e-6
-/* A rival that takes so much longer has lost, without further samples; the pass that wakes the helpers may. */
+/* No thread is tried that would get less than this to do. */
+#define WORTH_SECONDS 4e-6
+/* A rival that takes so much longer has lost, without further samples; while helpers wake up it may. */
 #define LOST 1.5
 #define LOST_AWAKING 3.0
+/* After so many passes in a row that are too long by the same measure, fewer threads are tried at once: another process
+ * has come, or passes come so seldom now that the helpers sleep before each. */
+#define SLOW 8
 
 size_t cr_threads_worth(double seconds, double a_thread, size_t available)
 {
     const double worth = seconds / a_thread;
     return worth < 2.0 ? 1 : worth < (double)available ? (size_t)worth : available;
+}
+
+/* Passes that `hold` stands for: more of them where they are short, so that the waking costs no larger share. */
+static unsigned passes_of(unsigned hold, double seconds)
+{
+    const double more = AWAKE_SECONDS / seconds;
+    return more > MORE_MAX ? hold * MORE_MAX : more > 1.0 ? (unsigned)(hold * more) : hold;
 }
 
 static void wait_for_next(cr_pace *pace, unsigned passes)
@@ -34,12 +50,20 @@ static void wait_for_next(cr_pace *pace, unsigned passes)
     pace->left = passes;
 }
 
+/* The number of threads is settled for again, and passes take so many seconds with it. */
+static void settle(cr_pace *pace, double seconds)
+{
+    pace->settled = seconds;
+    pace->n_slow = 0;
+}
+
 static void begin_anew(cr_pace *pace, size_t n_rows, cr_threads threads)
 {
     pace->n_rows = n_rows;
     pace->most = threads.most;
     pace->n_threads = threads.rule;
     pace->hold = HOLD_MIN;
+    settle(pace, 0.0);
     pace->downwards = 1; /* so that the first trial is of more, where there are more */
     wait_for_next(pace, threads.rule == 1 ? 1 : SOON);
 }
@@ -52,17 +76,20 @@ static void begin_trial(cr_pace *pace)
     pace->rival = pace->downwards ? n / 2 : more;
     pace->n_timed = 0;
     pace->n_samples = SAMPLES;
+    pace->awaking = pace->downwards ? AWAKE_SECONDS : 0.0;
 }
 
 static void end_trial(cr_pace *pace, int won)
 {
     if (won) {
         pace->n_threads = pace->rival;
+        settle(pace, pace->of_rival);
         pace->hold = HOLD_MIN;
         pace->downwards = !pace->downwards; /* go on that way: begin_trial turns it round */
         wait_for_next(pace, SOON);
     } else {
-        wait_for_next(pace, pace->hold);
+        settle(pace, pace->of_present);
+        wait_for_next(pace, passes_of(pace->hold, pace->of_present));
         pace->hold = 2 * pace->hold < HOLD_MAX ? 2 * pace->hold : HOLD_MAX;
     }
 }
@@ -83,8 +110,8 @@ size_t cr_pace_next(cr_pace *pace, size_t n_rows, cr_threads threads, int *timed
         if (pace->rival == 0 && pace->left-- == 0) {
             begin_trial(pace);
         }
-        *timed = pace->rival != 0;
-        n_threads = *timed && pace->n_timed >= pace->n_samples ? pace->rival : pace->n_threads;
+        *timed = pace->rival != 0 || pace->n_threads > 1;
+        n_threads = pace->rival != 0 && pace->n_timed >= pace->n_samples ? pace->rival : pace->n_threads;
     }
     if (!*timed) {
         atomic_store_explicit(&pace->taken, 0, memory_order_release);
@@ -105,8 +132,8 @@ static double with_one_more(double seconds, unsigned n, double of_n, int mean)
 static void note_present(cr_pace *pace, double seconds)
 {
     pace->of_present = with_one_more(seconds, pace->n_timed, pace->of_present, pace->n_threads > pace->rival);
-    if (pace->n_timed++ == 0 && seconds >= ONE_SECONDS) {
-        pace->n_samples = 1;
+    if (pace->n_timed++ == 0) {
+        pace->n_samples = seconds >= ONE_SECONDS ? 1 : seconds < SHORT_SECONDS ? SHORT_SAMPLES : SAMPLES;
     }
     const double for_each = pace->of_present * (double)pace->n_threads / (double)pace->rival;
     if (pace->n_timed == pace->n_samples && pace->rival > pace->n_threads && for_each < WORTH_SECONDS) {
@@ -114,26 +141,44 @@ static void note_present(cr_pace *pace, double seconds)
     }
 }
 
-/* The same of the rival, its pass number i. */
-static void note_rival(cr_pace *pace, unsigned i, double seconds)
+/* The same of the rival. */
+static void note_rival(cr_pace *pace, double seconds)
 {
-    const int fewer = pace->rival < pace->n_threads, awaking = i == 0 && !fewer;
-    const unsigned n = pace->n_samples + (fewer ? 0 : 1);
-    pace->of_rival = with_one_more(seconds, fewer || i == 0 ? i : i - 1, pace->of_rival, !fewer);
-    pace->n_timed++;
-    if (seconds > (awaking ? LOST_AWAKING : LOST) * pace->of_present) {
+    if (pace->awaking < AWAKE_SECONDS) {
+        pace->awaking += seconds;
+        if (seconds > LOST_AWAKING * pace->of_present + AWAKE_SECONDS) {
+            end_trial(pace, 0);
+        }
+        return;
+    }
+    const int fewer = pace->rival < pace->n_threads;
+    const unsigned n = pace->n_timed++ - pace->n_samples;
+    pace->of_rival = with_one_more(seconds, n, pace->of_rival, !fewer);
+    if (seconds > LOST * pace->of_present + SHORT_SECONDS) {
         end_trial(pace, 0);
-    } else if (i + 1 == n) {
+    } else if (n + 1 == pace->n_samples) {
         end_trial(pace, pace->of_rival < (fewer ? 1.0 : 1.0 - GAIN) * pace->of_present);
+    }
+}
+
+/* One more pass of the number settled for, if that is more than one. */
+static void watch(cr_pace *pace, double seconds)
+{
+    pace->n_slow = pace->settled > 0.0 && seconds > LOST * pace->settled ? pace->n_slow + 1 : 0;
+    if (pace->n_slow == SLOW) {
+        pace->left = 0;
+        pace->downwards = 0; /* so that the trial is of fewer */
     }
 }
 
 void cr_pace_took(cr_pace *pace, double seconds)
 {
-    if (pace->n_timed < pace->n_samples) {
+    if (pace->rival == 0) {
+        watch(pace, seconds);
+    } else if (pace->n_timed < pace->n_samples) {
         note_present(pace, seconds);
     } else {
-        note_rival(pace, pace->n_timed - pace->n_samples, seconds);
+        note_rival(pace, seconds);
     }
     atomic_store_explicit(&pace->taken, 0, memory_order_release);
 }

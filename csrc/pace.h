@@ -38,9 +38,12 @@ typedef struct cr_pace {
     size_t n_threads;      /* settled for */
     size_t rival;          /* on trial; 0: no trial */
     unsigned n_samples, n_timed; /* passes that this trial takes of each; those that are over */
+    double awaking;        /* seconds of passes with the rival that are no samples, as helpers wake up */
     unsigned left, hold;   /* passes until the next trial; what the last wait was */
     int downwards;         /* the last trial was of fewer threads */
     double of_present, of_rival; /* seconds that count of the passes so far */
+    double settled;        /* those of the last trial for n_threads; 0: there was none */
+    unsigned n_slow;       /* passes in a row that take much longer than that */
 } cr_pace;
 
 /* Threads for the next pass, over n_rows rows. With *timed set, cr_pace_took must follow. Sizes other than the one it

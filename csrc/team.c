@@ -60,7 +60,9 @@
 /* A rest lasts about a time slice of common schedulers at first, and never so long that anyone would miss the helpers
  * once their cores are free again. */
 #define REST_SECONDS_MIN 4e-3
-#define REST_SECONDS_MAX 64e-3
+#define REST_SECONDS_MAX 128e-3
+/* A rest is forgotten when the helpers have worked so many times as long without a stall. */
+#define REST_ENDS 8.0
 #define PAUSES_PER_LOOK 16 /* the clock costs about 25 ns, a pause up to 50 */
 /* Kernels need little stack; some C libraries give new threads 128 KiB by default, sanitizers ask for more. */
 #define STACK_BYTES ((size_t)1 << 20)
@@ -427,8 +429,8 @@ static void note_wait(double start, double done)
         team.rest_seconds = twice < REST_SECONDS_MAX ? twice : REST_SECONDS_MAX;
         team.rest_seconds = team.rest_seconds > REST_SECONDS_MIN ? team.rest_seconds : REST_SECONDS_MIN;
         team.rest_until = now + team.rest_seconds;
-    } else if (now - team.rest_until > team.rest_seconds) {
-        team.rest_seconds = 0.0; /* as long again without a stall */
+    } else if (now - team.rest_until > REST_ENDS * team.rest_seconds) {
+        team.rest_seconds = 0.0; /* so much longer without a stall */
     }
 }
 

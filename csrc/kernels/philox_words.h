@@ -5,12 +5,11 @@
 
 #include "../philox.h"
 
-/* Ten rounds on n <= CR_PHILOX_BLOCKS blocks, c[w][i] being word w of block i. The multipliers and the
- * key's steps are the paper's. */
-CR_INLINE void cr_philox_rounds(uint32_t k0, uint32_t k1, size_t n, uint32_t c[4][CR_PHILOX_BLOCKS])
+/* Ten rounds on all blocks, c[w][i] being word w of block i. The multipliers and the key's steps are the paper's. */
+CR_INLINE void cr_philox_rounds(uint32_t k0, uint32_t k1, uint32_t c[4][CR_PHILOX_BLOCKS])
 {
     for (int round = 0; round < 10; ++round) {
-        for (size_t i = 0; i < n; ++i) {
+        for (size_t i = 0; i < CR_PHILOX_BLOCKS; ++i) {
             const uint64_t product_0 = (uint64_t)0xD2511F53u * c[0][i];
             const uint64_t product_1 = (uint64_t)0xCD9E8D57u * c[2][i];
             c[0][i] = (uint32_t)(product_1 >> 32) ^ c[1][i] ^ k0;
@@ -34,7 +33,7 @@ static void cr_philox_words(const cr_philox *philox, uint64_t first_block, uint3
         c[2][i] = philox->counter[2];
         c[3][i] = philox->counter[3];
     }
-    cr_philox_rounds(philox->key[0], philox->key[1], CR_PHILOX_BLOCKS, c);
+    cr_philox_rounds(philox->key[0], philox->key[1], c);
     for (size_t i = 0; i < CR_PHILOX_BLOCKS; ++i) {
         for (size_t w = 0; w < 4; ++w) {
             words[4 * i + w] = c[w][i];

@@ -101,7 +101,7 @@ int cr_workspace_losses(cr_workspace *workspace, size_t n_rows)
 /* ---- threads ------------------------------------------------------------------------------------------- */
 
 /* Seconds of work that a thread gets at least when a pace tries more than the rule says. */
-#define LEAST_SECONDS 12.5e-6
+#define LEAST_SECONDS 3e-6
 /* Passes this long gain by threads wherever there are cores, and trials of them would take too long. */
 #define LONG_SECONDS 20e-3
 
