@@ -72,11 +72,6 @@ static RN(mode) RN(choose_mode)(const cr_network *net, size_t n_threads)
     return net->plain_sgd && !net->has_penalty && !(o->clip_value > 0.0) ? RN(FUSED_SGD) : RN(FUSED_SLABS);
 }
 
-/* Fetching the rows of the next batch pays while they, this batch and the first weights fit a second-level cache
- * (784-128-10: with 32 rows the gathering costs 5 us of 63 without it and 1 with it; with 128 rows it costs 27 of
- * 250 either way, because then the products wait for what it drives out). */
-#define FETCH_BYTES ((size_t)768 * 1024)
-
 /* Point p at rows first .. first+n-1 of `order`, or of the rows themselves without one; the batch has the size p was
  * made for. Returns the total weight. */
 static double RN(set_batch)(RN(pass) *p, const cr_rows *rows, const int64_t *order, size_t first, size_t n)
@@ -91,7 +86,6 @@ static double RN(set_batch)(RN(pass) *p, const cr_rows *rows, const int64_t *ord
         p->order = order + first;
         p->source = rows;
         p->n_next = left < n ? left : n;
-        p->fetches = (2 * n + p->net->records[0].n_out) * p->net->n_in * sizeof(REAL) <= FETCH_BYTES;
         p->x = a->x;
         p->ld_x = a->ld_x;
         p->target = rows->target == NULL ? NULL : a->target;

@@ -132,7 +132,6 @@ typedef struct RN(pass) {
     const int64_t *order;
     const cr_rows *source;
     size_t n_next; /* rows of the next batch, whose places follow in `order` */
-    int fetches;   /* they are worth fetching during this step */
 
     int training;
     uint64_t forward; /* keys the dropout masks */
