@@ -60,6 +60,19 @@ def number(
     return result
 
 
+_LOSS_OPTIONS: dict[str, dict[str, float]] = {
+    "delta": {"above": 0.0},
+    "q": {"above": 0.0, "below": 1.0},
+    "label_smoothing": {"at_least": 0.0, "below": 1.0},
+    "pos_weight": {"above": 0.0},
+}
+
+
+def loss_option(value: Any, name: str) -> float:
+    """Return an option of a loss as a float; TypeError or ValueError if it is no number or out of its range."""
+    return number(value, name, **_LOSS_OPTIONS[name])
+
+
 def _expected(at_least: float | None, above: float | None, at_most: float | None, below: float | None) -> str:
     """The bounds in words: "a finite number and >= 0"."""
     bounds = ((">=", at_least), (">", above), ("<=", at_most), ("<", below))

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from . import _arrays, _core
-from ._checks import choose, integer, number
+from ._checks import choose, integer, loss_option, number
 from ._updates import adagrad_update, adam_update, rmsprop_update, sgd_update
 from .activations import Resolved, resolve
 
@@ -401,12 +401,6 @@ _OPTIONS: dict[str, tuple[str, ...]] = {
     "softmax_cross_entropy": ("label_smoothing",),
     "sigmoid_cross_entropy": ("label_smoothing", "pos_weight"),
 }
-_OPTION_BOUNDS: dict[str, dict[str, float]] = {
-    "delta": {"above": 0.0},
-    "q": {"above": 0.0, "below": 1.0},
-    "label_smoothing": {"at_least": 0.0, "below": 1.0},
-    "pos_weight": {"above": 0.0},
-}
 
 
 def loss(
@@ -504,7 +498,7 @@ def _loss_options(name: str, options: dict[str, float]) -> _core.LossOptions:
         if option not in allowed:
             takes = f"takes {', '.join(allowed)}" if allowed else "takes no options"
             raise TypeError(f"loss {name!r} {takes}, got {option!r}")
-    checked = {option: number(value, option, **_OPTION_BOUNDS[option]) for option, value in options.items()}
+    checked = {option: loss_option(value, option) for option, value in options.items()}
     if "q" in checked:
         checked["quantile"] = checked.pop("q")
     return _core.LossOptions(**checked)

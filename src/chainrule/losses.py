@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from . import _core, kernels
-from ._checks import choose, number
+from ._checks import choose, loss_option
 from ._describe import Described
 
 Array = npt.NDArray[Any]
@@ -116,7 +116,7 @@ class Huber(Loss):
     _settings: ClassVar = ("delta",)
 
     def __init__(self, delta: float = 1.0) -> None:
-        self.delta: float = number(delta, "delta", above=0.0)
+        self.delta: float = loss_option(delta, "delta")
 
 
 class LogCosh(Loss):
@@ -138,7 +138,7 @@ class Quantile(Loss):
     _settings: ClassVar = ("q",)
 
     def __init__(self, q: float = 0.5) -> None:
-        self.q: float = number(q, "q", above=0.0, below=1.0)
+        self.q: float = loss_option(q, "q")
 
 
 class Poisson(Loss):
@@ -160,7 +160,7 @@ class CrossEntropy(Loss):
     _settings: ClassVar = ("label_smoothing",)
 
     def __init__(self, label_smoothing: float = 0.0) -> None:
-        self.label_smoothing: float = number(label_smoothing, "label_smoothing", at_least=0.0, below=1.0)
+        self.label_smoothing: float = loss_option(label_smoothing, "label_smoothing")
 
 
 class SoftmaxCrossEntropy(Loss):
@@ -176,7 +176,7 @@ class SoftmaxCrossEntropy(Loss):
     _settings: ClassVar = ("label_smoothing",)
 
     def __init__(self, label_smoothing: float = 0.0) -> None:
-        self.label_smoothing: float = number(label_smoothing, "label_smoothing", at_least=0.0, below=1.0)
+        self.label_smoothing: float = loss_option(label_smoothing, "label_smoothing")
 
 
 class SigmoidCrossEntropy(Loss):
@@ -194,8 +194,8 @@ class SigmoidCrossEntropy(Loss):
     _settings: ClassVar = ("label_smoothing", "pos_weight")
 
     def __init__(self, label_smoothing: float = 0.0, pos_weight: float = 1.0) -> None:
-        self.label_smoothing: float = number(label_smoothing, "label_smoothing", at_least=0.0, below=1.0)
-        self.pos_weight: float = number(pos_weight, "pos_weight", above=0.0)
+        self.label_smoothing: float = loss_option(label_smoothing, "label_smoothing")
+        self.pos_weight: float = loss_option(pos_weight, "pos_weight")
 
 
 class Hinge(Loss):
