@@ -1,0 +1,66 @@
+"""The benchmark room: it draws the same networks for a seed, checks results before it times, and says what it measured.
+
+No time is looked at here but for being one.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+
+def room(*arguments: str) -> str:
+    """What `python -m benchmarks` prints; it must exit with 0."""
+    # One processor is enough, and the room's children must not wait for what this process's helpers do.
+    environment = {**os.environ, "CHAINRULE_NUM_THREADS": "1"}
+    run = subprocess.run(
+        [sys.executable, "-m", "benchmarks", *arguments], cwd=ROOT, env=environment, capture_output=True, text=True,
+        timeout=300, check=False,
+    )  # fmt: skip
+    assert run.returncode == 0, run.stdout + run.stderr
+    return run.stdout
+
+
+def listed(*arguments: str) -> list[str]:
+    return room("--list", *arguments).splitlines()
+
+
+def test_random_networks_are_those_of_the_seed():
+    first = listed("--random", "4", "--seed", "1")
+    assert first == listed("--random", "4", "--seed", "1")
+    assert first != listed("--random", "4", "--seed", "2")
+    assert len(first) == 4 * 5  # a step, an epoch and three predictions of each
+
+
+def test_lists_what_a_pattern_selects():
+    cases = listed("--cases", "steps: .*4-16-1 ")
+    assert cases and all("train_step 4-16-1 b" in case for case in cases)
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory):
+    out = tmp_path_factory.mktemp("room")
+    room("--random", "1", "--seed", "3", "--rivals", "numpy_careful", "--rounds", "2", "--block-ms", "1", "--no-pin",
+         "--no-peak", "--out", str(out))  # fmt: skip
+    return out / "results.json"
+
+
+def test_measures_what_is_right(results):
+    run = json.loads(results.read_text())
+    assert [case["unit"] for case in run["cases"]] == ["step", "step", "call", "call", "call"]
+    for case in run["cases"]:
+        assert set(case["results"]) == set(case["error_over_bound"]) == {"chainrule", "numpy_careful"}
+        assert not case["wrong"] and all(error <= 1 for error in case["error_over_bound"].values())
+        assert all(result["ns"]["median"] > 0 for result in case["results"].values())
+        assert case["results"]["chainrule"]["ratio"]["median"] == 1
+
+
+def test_sums_up_and_compares(results):
+    summary = room("summary", str(results))
+    assert "| NumPy, careful | 5 |" in summary
+    assert "faster, slower" in room("compare", str(results), str(results))
