@@ -123,7 +123,8 @@ def build(dist):
         sdist = dist / made.name
         sdist.write_bytes(normalise_sdist(made.read_bytes(), seconds))
         with tarfile.open(sdist) as archive:
-            archive.extractall(folder, filter="data")
+            archive.extraction_filter = getattr(tarfile, "data_filter", None)  # CPython 3.11.4 and later
+            archive.extractall(folder)
         unpacked = Path(folder, sdist.name.removesuffix(".tar.gz"))
         run(sys.executable, "-m", "build", "--wheel", "--outdir", raw, unpacked, env=environment)
         [wheel] = raw.glob("*.whl")

@@ -283,7 +283,8 @@ class Workshop:
         folder = self.work / "sources" / name
         shutil.rmtree(folder, ignore_errors=True)
         with tarfile.open(archive or self.sdist) as tar:
-            tar.extractall(folder, filter="data")
+            tar.extraction_filter = getattr(tarfile, "data_filter", None)  # CPython 3.11.4 and later
+            tar.extractall(folder)
         [tree] = folder.iterdir()
         return tree
 
