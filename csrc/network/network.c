@@ -100,7 +100,8 @@ int cr_workspace_losses(cr_workspace *workspace, size_t n_rows)
 
 /* ---- threads ------------------------------------------------------------------------------------------- */
 
-/* Seconds of work that a thread gets at least when a pace tries more than the rule says. */
+/* Seconds of work that a thread gets at least when a pace tries more than the rule says. Less than the pace asks for
+ * when it has timed a pass (WORTH_SECONDS): this is an estimate, and tiny networks take up to five times as long. */
 #define LEAST_SECONDS 3e-6
 /* Passes this long gain by threads wherever there are cores, and trials of them would take too long. */
 #define LONG_SECONDS 20e-3

@@ -132,6 +132,67 @@ static void test_sleepers(void)
     CHECK(each_ran(&r, 4, 200), "regions with pauses between");
 }
 
+typedef struct meeting {
+    long nap; /* microseconds by which the helper keeps the caller waiting */
+    atomic_int helped;
+} meeting;
+
+/* The caller waits a little for a helper to come. */
+static void meet(void *argument, size_t index, size_t worker)
+{
+    meeting *m = argument;
+    (void)index;
+    if (worker != 0) {
+        atomic_store(&m->helped, 1);
+        if (m->nap > 0) {
+            nap(m->nap);
+        }
+        return;
+    }
+    const double start = cr_seconds();
+    while (!atomic_load(&m->helped) && cr_seconds() - start < 1e-3) {
+    }
+}
+
+static int is_helped(long microseconds)
+{
+    meeting m = {.nap = microseconds};
+    cr_parallel_for(2, 2, meet, &m);
+    return atomic_load(&m.helped);
+}
+
+#define STALL 5e-3
+
+/* The seconds from the end of a stall until a helper helps again, at least; 0 if none came to be late. */
+static double rest_after_a_stall(void)
+{
+    double before = 0.0;
+    int late = 0;
+    for (int i = 0; i < 300 && !late; i++) {
+        before = cr_seconds();
+        late = is_helped((long)(1e6 * STALL));
+    }
+    while (late && !is_helped(0) && cr_seconds() - before < 2.0) {
+    }
+    return late ? cr_seconds() - before - STALL : 0.0;
+}
+
+/* After a stall the caller works alone for at least 4 ms, after another soon afterwards twice as long. Other processes
+ * may make one of them no stall, or too late to follow the first, so one pair of many is enough. */
+static void test_rests(void)
+{
+    double first = 0.0, second = 0.0;
+    for (int i = 0; i < 30 && !(first >= 4e-3 && second >= 8e-3); i++) {
+        first = rest_after_a_stall();
+        second = rest_after_a_stall();
+        if (first == 0.0 || second == 0.0) {
+            printf("rests: skipped, no helper came\n");
+            return;
+        }
+    }
+    CHECK(first >= 4e-3 && second >= 8e-3, "rests of %g and %g s", first, second);
+}
+
 static void *concurrent_caller(void *argument)
 {
     for (int i = 0; i < 2000; i++) {
@@ -213,6 +274,7 @@ int main(void)
     test_nested();
 #if !defined(_WIN32)
     test_sleepers();
+    test_rests();
     test_concurrent_callers();
     if (UNDER_TSAN) {
         printf("fork: skipped, ThreadSanitizer does not support it\n");
