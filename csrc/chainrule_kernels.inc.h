@@ -29,7 +29,8 @@ cr_status CR_NAME(function)(cr_function kind, size_t n, const CR_REAL *x, CR_REA
 
 /* Loss and gradient in one pass. Exactly one of target (n_rows, n_out) and labels (n_rows) is given;
  * weight may be NULL. mean != 0: sum_i w_i l_i / sum_i w_i and its gradient; else the plain sum. grad may be
- * NULL, or the same array as prediction. Bad labels and NaN targets are refused. */
+ * NULL, or the same array as prediction. Bad labels and NaN targets are refused; NaN is looked for afterwards where
+ * weight is NULL and grad is not prediction, and grad then holds unspecified values. */
 cr_status CR_NAME(loss)(cr_loss kind, const cr_loss_options *options, int mean, size_t n_rows, size_t n_out,
                         const CR_REAL *prediction, size_t ld_prediction, const CR_REAL *target, size_t ld_target,
                         const int32_t *labels, const CR_REAL *weight, CR_REAL *grad, size_t ld_grad, double *loss);

@@ -417,6 +417,23 @@ def test_row_losses_of_both_signs_are_added_by_16_partial_sums(isa, dtype, rng):
     assert kernels.loss("poisson", p, t, reduction="sum")[0] == sum_of_rows(rows)
 
 
+@pytest.mark.parametrize("n_out", [1, 5, 19])
+@each_name
+def test_a_nan_target_is_seen_whatever_the_prediction(isa, dtype, name, n_out, rng):
+    """It is looked for only where no finite loss comes out."""
+    p, t = case(name, 7, n_out, dtype, rng)
+    if t.ndim == 1:
+        t = np.eye(n_out, dtype=dtype)[t]
+    t[4, n_out // 2] = np.nan
+    for beside in (0.0, 1.0, -1.0, 1e30, -1e30, np.inf, -np.inf, np.nan):
+        p[4, n_out // 2] = beside
+        kept, out = p.copy(), np.full(p.shape, 7, dtype)
+        for given in (None, out, p):
+            with pytest.raises(ValueError, match=r"^target\[4, \d+\] is NaN$"):
+                kernels.loss(name, p, t, out_grad=given)
+        assert bits(p) == bits(kept) and (out == 7).all()
+
+
 @pytest.mark.parametrize(
     ("name", "good", "bad"),
     [("squared_error", 0.5, np.nan), ("poisson", 1.0, -1.0), ("hinge", -1.0, 0.5), ("sigmoid_cross_entropy", 0.5, 1.5)],

@@ -98,11 +98,16 @@ static void RN(test_losses)(void)
     CHECK(RN(loss)(CR_SOFTMAX_CROSS_ENTROPY, &options, 1, 2, 2, p, 2, NULL, 0, outside, NULL, grad, 2, &loss)
               == CR_BAD_LABEL, "label");
     CHECK(RN(loss)(CR_HUBER, &options, 1, 2, 2, p, 2, NULL, 0, labels, NULL, grad, 2, &loss) == CR_BAD_ARGUMENT, "labels");
-    CHECK(RN(loss)(CR_HUBER, &options, 1, 2, 2, p, 2, bad, 2, NULL, NULL, grad, 2, &loss) == CR_BAD_TARGET, "NaN");
+    CHECK(RN(loss)(CR_HUBER, &options, 1, 2, 2, p, 2, bad, 2, NULL, weight, grad, 2, &loss) == CR_BAD_TARGET, "NaN");
     CHECK(RN(loss)(CR_HUBER, &options, 1, 2, 2, p, 2, t, 2, labels, NULL, grad, 2, &loss) == CR_BAD_ARGUMENT, "both");
     CHECK(RN(loss)(CR_HUBER, NULL, 1, 2, 2, p, 2, t, 2, NULL, NULL, grad, 2, &loss) == CR_BAD_ARGUMENT, "no options");
     CHECK(loss == before, "a refusal changes the loss to %g", loss);
     CHECK_ARE(grad, -0.25, 0.25, 0.25, -0.25);
+    CHECK(RN(loss)(CR_HUBER, &options, 1, 2, 2, grad, 2, bad, 2, NULL, NULL, grad, 2, &loss) == CR_BAD_TARGET, "in place");
+    CHECK_ARE(grad, -0.25, 0.25, 0.25, -0.25);
+    CHECK(RN(loss)(CR_HUBER, &options, 1, 2, 2, p, 2, bad, 2, NULL, NULL, grad, 2, &loss) == CR_BAD_TARGET, "apart");
+    CHECK(RN(loss)(CR_HUBER, &options, 1, 2, 2, p, 2, bad, 2, NULL, NULL, NULL, 0, &loss) == CR_BAD_TARGET, "no gradient");
+    CHECK(loss == before, "a NaN target changes the loss to %g", loss);
     CHECK(RN(loss)(CR_HUBER, &options, 1, 2, 1, p, 2, bad, 2, NULL, NULL, NULL, 0, &loss) == CR_OK, "a gap may be NaN");
 }
 

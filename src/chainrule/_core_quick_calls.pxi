@@ -3,12 +3,13 @@
 
 # -- losses --------------------------------------------------------------------------------------------------
 
-cdef bint _quick_target_values(int kind, np.ndarray target, int dtype) noexcept:
-    """Whether real targets are all what this loss is defined for. NaN is left to the loss itself."""
+cdef bint _quick_target_values(int kind, np.ndarray target, int dtype, bint seen) noexcept:
+    """Whether real targets are all what this loss is defined for. NaN alone is left to the loss where it is seen in
+    time: before it has written over anything that a caller knows."""
     cdef double least, greatest
     cdef int of_size
     cr.cr_loss_target_range(kind, &least, &greatest, &of_size)
-    return least == -INFINITY or _all_within(target, dtype, of_size != 0, least, greatest)
+    return (seen and least == -INFINITY) or _all_within(target, dtype, of_size != 0, least, greatest)
 
 
 cdef object _quick_class_labels(np.ndarray target, int64_t n_classes):
@@ -47,7 +48,7 @@ def quick_loss(int kind, options, bint mean, prediction, target, out):
     cdef double value = 0.0
     cdef cr.cr_status status
     if _quick_like(p, target, dtype) or _quick_one_each(target, dtype, n_rows, n_out):
-        if not _quick_target_values(kind, <np.ndarray>target, dtype):
+        if not _quick_target_values(kind, <np.ndarray>target, dtype, out is None or out is prediction):
             return None
         t = np.PyArray_DATA(<np.ndarray>target)
     else:
