@@ -2,9 +2,9 @@
 
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from os import PathLike, fspath
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any
 
 from . import _core, schedules
 from ._checks import choose, flag, integer, number
@@ -54,9 +54,10 @@ class Callback:
         """
         return {}
 
-    def _snapshot(self) -> dict[str, Any]:
-        """`state_dict`, asked for at the end of every epoch; lists in it may be `First` of one."""
-        return self.state_dict()
+    def _snapshot(self) -> Callable[[], dict[str, Any]] | None:
+        """What gives the `state_dict` of now when it is called; None if that is {}. Taken at every epoch's end."""
+        state = self.state_dict()
+        return (lambda: state) if state else None
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take back what `state_dict` returned; called after `on_train_begin`, if the run is continued.
@@ -77,27 +78,6 @@ class _Entry(list[Any]):
     def __init__(self, epoch: int, figures: dict[str, float], seconds: float) -> None:
         super().__init__((epoch, figures))
         self.seconds: float = seconds
-
-
-class First(Sequence[_Entry]):
-    """The first entries of a list that only grows: what a copy would hold."""
-
-    __slots__ = ("_length", "_list")
-
-    def __init__(self, entries: list[_Entry]) -> None:
-        self._list, self._length = entries, len(entries)
-
-    def __len__(self) -> int:
-        return self._length
-
-    @overload
-    def __getitem__(self, at: int) -> _Entry: ...
-    @overload
-    def __getitem__(self, at: slice) -> list[_Entry]: ...
-    def __getitem__(self, at: Any) -> Any:
-        if isinstance(at, slice):
-            return self._list[: self._length][at]
-        return self._list[range(self._length)[at]]
 
 
 class History(Callback):
@@ -150,9 +130,10 @@ class History(Callback):
         # Times are left out of files, which are reproducible.
         return {"entries": self._entries.copy()}
 
-    def _snapshot(self) -> dict[str, Any]:
+    def _snapshot(self) -> Callable[[], dict[str, Any]]:
         # A run of 100 000 epochs must neither make anew nor copy what it has: entries stay as they are once made.
-        return {"entries": First(self._entries)}
+        entries, n = self._entries, len(self._entries)
+        return lambda: {"entries": entries[:n]}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         entries = []

@@ -5,15 +5,15 @@ the optimizer's step counter, which moves together with the weights, less the co
 two cannot disagree, wherever a signal cuts the run off.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from ._checks import flag, integer
-from .callbacks import First
 
 if TYPE_CHECKING:
     from .callbacks import Callback
@@ -29,7 +29,7 @@ class Kept:
 
     stop: bool  # model.stop_training
     schedule: State
-    callbacks: list[tuple[str, State]]  # name of the class, what it keeps
+    callbacks: Sequence[tuple[str, Callable[[], State]]]  # name of the class, what gives the state it had
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,8 @@ class Run:
             return self.at.kept
         assert model.optimizer is not None
         pairs = [(type(one).__name__, one._snapshot()) for one in self.participants]
-        return Kept(model.stop_training, dict(model.optimizer.schedule.state), [pair for pair in pairs if pair[1]])
+        callbacks = [(name, state) for name, state in pairs if state is not None]
+        return Kept(model.stop_training, dict(model.optimizer.schedule.state), callbacks)
 
     def close(self, model: "Sequential") -> None:
         """Let go of the participants, who may be used elsewhere from now on."""
@@ -86,7 +87,7 @@ class Run:
             "losses": self.losses[:done].copy() if done else None,
             "stop": kept.stop,
             "schedule": kept.schedule,
-            "callbacks": [[name, _plain(state)] for name, state in kept.callbacks],
+            "callbacks": [[name, state()] for name, state in kept.callbacks],
         }
 
     @classmethod
@@ -112,7 +113,8 @@ class Run:
                 isinstance(pair, list) and len(pair) == 2 and isinstance(pair[0], str) and isinstance(pair[1], dict)
             ):
                 raise ValueError("callbacks of the run must be pairs of a name and a dict")
-        kept = Kept(flag(description["stop"], "stop"), schedule, [(name, state) for name, state in pairs])
+        callbacks: list[tuple[str, Callable[[], State]]] = [(name, partial(dict, state)) for name, state in pairs]
+        kept = Kept(flag(description["stop"], "stop"), schedule, callbacks)
         at = Position(counts[0], counts[1], kept)
         return cls(sizes["n_rows"], sizes["batch_size"], flag(description["shuffle"], "shuffle"), at, losses)
 
@@ -141,12 +143,7 @@ _KEYS = {
 }  # fmt: skip
 
 
-def _plain(state: State) -> State:
-    """The state as `state_dict` would have given it."""
-    return {name: list(value) if isinstance(value, First) else value for name, value in state.items()}
-
-
-def hand_out(states: Sequence[tuple[str, State]], callbacks: Sequence["Callback"]) -> list[str]:
+def hand_out(states: Sequence[tuple[str, Callable[[], State]]], callbacks: Sequence["Callback"]) -> list[str]:
     """Give each state to the callback that it belongs to: the first of its class, the second, ...
 
     Returns the names of the classes for which there was no callback.
@@ -155,7 +152,7 @@ def hand_out(states: Sequence[tuple[str, State]], callbacks: Sequence["Callback"
     for name, state in states:
         for callback in left:
             if type(callback).__name__ == name:
-                callback.load_state_dict(state)
+                callback.load_state_dict(state())
                 left.remove(callback)
                 break
         else:
