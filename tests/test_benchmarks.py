@@ -42,6 +42,27 @@ def test_lists_what_a_pattern_selects():
     assert cases and all("train_step 4-16-1 b" in case for case in cases)
 
 
+def test_a_block_begins_with_a_reset_and_a_call_that_are_not_timed(monkeypatch):
+    """A fresh optimizer's memory is given out when its first step touches it."""
+    monkeypatch.syspath_prepend(str(ROOT))
+    from benchmarks import rivals, worker
+
+    done = []
+    monkeypatch.setattr(worker.time, "perf_counter_ns", lambda: done.append("clock") or len(done))
+
+    class Run:
+        def reset(self):
+            done.append("reset")
+
+        def repeat(self, calls):
+            done.append(calls)
+
+    player = worker.Local(rivals.RIVALS["chainrule"], "float32", 1)
+    player._run = Run()
+    player.measure(3)
+    assert done == ["reset", 1, "clock", 3, "clock"]
+
+
 @pytest.fixture(scope="module")
 def results(tmp_path_factory):
     out = tmp_path_factory.mktemp("room")
