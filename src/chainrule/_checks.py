@@ -60,7 +60,7 @@ def number(
     return result
 
 
-_LOSS_OPTIONS: dict[str, dict[str, float]] = {
+_LOSS_OPTION_BOUNDS: dict[str, dict[str, float]] = {
     "delta": {"above": 0.0},
     "q": {"above": 0.0, "below": 1.0},
     "label_smoothing": {"at_least": 0.0, "below": 1.0},
@@ -70,7 +70,7 @@ _LOSS_OPTIONS: dict[str, dict[str, float]] = {
 
 def loss_option(value: Any, name: str) -> float:
     """Return an option of a loss as a float; TypeError or ValueError if it is no number or out of its range."""
-    return number(value, name, **_LOSS_OPTIONS[name])
+    return number(value, name, **_LOSS_OPTION_BOUNDS[name])
 
 
 def _expected(at_least: float | None, above: float | None, at_most: float | None, below: float | None) -> str:
