@@ -21,10 +21,10 @@ typedef struct cr_update {
 } cr_update;
 
 /* Scratch that the product kernels need, in elements, 64-byte aligned: one packed panel; or, for weight
- * gradients of CR_SCRATCH_WORK multiplications or more, panels of 256 columns and a slab of 16 rows. */
+ * gradients of CR_SCRATCH_WORK multiplications or more, panels of 256 columns and slabs of 64 rows. */
 #define CR_SCRATCH_MIN (CR_KB * 64 + 2048)
 #define CR_SCRATCH_WORK 16e6
-#define CR_SCRATCH_MAX (CR_KB * (256 + 16))
+#define CR_SCRATCH_MAX (CR_KB * (256 + 64))
 
 /* Rows that will be gathered soon, fetched from memory by a product while it works: row order[i], i < n_rows, are
  * n_cols elements of the product's type at base + order[i] * ld elements. The rest is the product's: it fetches

@@ -7,6 +7,8 @@
 /* Columns of B copied together where copying pays: with one slab of A they fit scratch (AVX2, 1024 columns: 256
  * reach 86 to 90 % of peak, 64 only 70, because A is laid out anew for each group). */
 #define CR_GROUP_COLUMNS 256
+/* Elements of the slabs of A that are laid out together, a term. */
+#define CR_SLABS 64
 /* Shorter sums do not pay for the copying. */
 #define CR_COPY_TERMS 128
 /* Sums of so few terms take less time than their stores. Low and wide tiles then write to fewer rows at a time
@@ -14,15 +16,60 @@
 #define CR_SHORT_TERMS 24
 #endif
 
+/* The rows of C in tiles: n of them, `rows` high, the first `more` one higher. */
+typedef struct FN(cut) {
+    size_t n, rows, more;
+} FN(cut);
+
+/* Where tile t begins. */
+CR_INLINE size_t FN(cut_at)(const FN(cut) *c, size_t t)
+{
+    return t * c->rows + FN(smaller)(t, c->more);
+}
+
+/* `terms` rows of `lanes` <= V_LANES elements, ld_a apart, to rows ld apart. */
+CR_INLINE void FN(pack_vectors)(size_t terms, size_t lanes, const REAL *a, size_t ld_a, REAL *to, size_t ld)
+{
+    for (size_t q = 0; q < terms; q++) {
+        V(store)(to + q * ld, lanes == V_LANES ? V(load)(a + q * ld_a) : V(load_tail)(a + q * ld_a, lanes));
+    }
+}
+
+/* Slabs of A for tiles t to `end`, one after the other, `terms` times ld elements each. a: row 0 of A at the block's
+ * first term. Several slabs at a time, because one is narrower than a line of the cache, and by a few terms, because
+ * lines a multiple of 4 KiB apart fall on one set of it, which has 8 or 12 ways. */
+static void FN(pack_slabs)(const FN(cut) *c, size_t t, size_t end, size_t terms, const REAL *a, size_t ld_a, REAL *to,
+                           size_t ld)
+{
+    enum { TERMS = 8 };
+    const size_t all = FN(cut_at)(c, c->n);
+    for (size_t q = 0; q < terms; q += TERMS) {
+        const size_t n = FN(smaller)(terms - q, TERMS);
+        const REAL *const from = a + q * ld_a;
+        REAL *slab = to + q * ld;
+        for (size_t i = t; i < end; i++) {
+            const size_t stop = FN(cut_at)(c, i + 1);
+            for (size_t at = FN(cut_at)(c, i), r = 0; at < stop; at += V_LANES, r += V_LANES) {
+                if (n == TERMS && at + V_LANES <= all) {
+                    FN(pack_vectors)(TERMS, V_LANES, from + at, ld_a, slab + r, ld);
+                } else {
+                    FN(pack_vectors)(n, FN(smaller)(all - at, V_LANES), from + at, ld_a, slab + r, ld);
+                }
+            }
+            slab += terms * ld;
+        }
+    }
+}
+
 /* Block by block; within a block rows of C outside, columns inside: a slab of A, which lies in steps of
  * ld_x, is fetched once and then used for all columns. */
 static void FN(weight_product)(FN(product) *p, REAL *scratch)
 {
-    const size_t slab_ld = (CR_TILE_ROWS + V_LANES - 1) / V_LANES * V_LANES;
+    const size_t slab_ld = (CR_TILE_ROWS + V_LANES - 1) / V_LANES * V_LANES, n_slabs = CR_SLABS / slab_ld;
     const int low = CR_REGISTERS >= 32 && p->k <= CR_SHORT_TERMS && p->n >= 4 * V_LANES;
     const size_t most = p->n <= V_LANES ? CR_TILE_ROWS_NARROW : low ? CR_TILE_ROWS_WIDE : CR_TILE_ROWS;
     const size_t n_tiles = (p->m + most - 1) / most;
-    const size_t rows = p->m / n_tiles, more = p->m % n_tiles;
+    const FN(cut) cut = {n_tiles, p->m / n_tiles, p->m % n_tiles};
     const int pack = p->n >= 16 * V_LANES;
     /* Tiles of few rows use a line of B only a few times. They gain by copies of B that lie together, in few pages and
      * in whole lines (AVX2, 256 x 1000 x 1000: 92 % of peak against 86, or 70 where B begins within a line), and gain
@@ -39,8 +86,8 @@ static void FN(weight_product)(FN(product) *p, REAL *scratch)
                        (double)p->m * (double)p->n * (double)p->k >= CR_SCRATCH_WORK;
     /* Columns taken together keep one block of B in half a second-level cache. */
     const size_t columns = copied ? CR_GROUP_COLUMNS : CR_ROWS_BYTES / (CR_KB * sizeof(REAL));
-    REAL *const panels = scratch + CR_KB * slab_ld;
-    /* The next slab is fetched during the tiles of the present one, unless x lies in the cache anyway. */
+    REAL *const panels = scratch + CR_KB * CR_SLABS;
+    /* The next slabs are fetched during the tiles of the present ones, unless x lies in the cache anyway. */
     const int fetch = pack && p->m * p->k * sizeof(REAL) > CR_IN_PLACE_BYTES;
     const FN(ahead) none = {NULL, 0, 0, 0};
     FN(set_tiles)(p);
@@ -54,29 +101,35 @@ static void FN(weight_product)(FN(product) *p, REAL *scratch)
         }
         for (size_t c = 0; c < p->n; c += columns) {
             const size_t end = c + FN(smaller)(p->n - c, columns);
-            size_t i = 0, width;
+            size_t width;
             for (size_t j = c; copied && j < end; j += width) {
                 width = FN(smaller)(end - j, 2 * V_LANES);
                 FN(pack_rows)(p->terms, width, p->b + q * p->ld_b + j, p->ld_b, panels + (j - c) * CR_KB,
                               2 * V_LANES);
             }
             for (size_t t = 0; t < n_tiles; t++) {
-                const size_t height = rows + (t < more);
-                const REAL *a = p->a + q * p->a_col + i, *const next = a + height;
-                const size_t n_next = fetch && t + 1 < n_tiles ? p->terms : 0;
+                const REAL *const a = p->a + q * p->a_col;
+                const size_t i = FN(cut_at)(&cut, t), height = FN(cut_at)(&cut, t + 1) - i;
+                const size_t slab = pack ? t % n_slabs : 0, last = FN(smaller)(t - slab + n_slabs, n_tiles);
+                const REAL *rows = a + i;
                 if (pack) {
-                    FN(pack_rows)(p->terms, height, a, p->a_col, scratch, slab_ld);
-                    a = scratch;
+                    if (slab == 0) {
+                        FN(pack_slabs)(&cut, t, last, p->terms, a, p->a_col, scratch, slab_ld);
+                    }
+                    rows = scratch + slab * p->terms * slab_ld;
                 }
+                const size_t next = FN(cut_at)(&cut, last);
+                const size_t n_next = FN(cut_at)(&cut, FN(smaller)(last + n_slabs, n_tiles)) - next;
                 for (size_t j = c; j < end; j += width) {
                     width = copied ? FN(smaller)(end - j, 2 * V_LANES) : FN(panel_width)(height, end - j);
-                    const size_t from = n_next * (j - c) / (end - c), to = n_next * (j - c + width) / (end - c);
-                    FN(prefetch_rows)(from, to, 1, next, p->a_col);
-                    FN(prefetch_rows)(from, to, 1, next + rows - 1, p->a_col); /* may be one line further */
+                    if (fetch && n_next > 0) {
+                        const size_t from = p->terms * slab / n_slabs, parts = n_slabs * (end - c);
+                        FN(prefetch_rows)(from + p->terms * (j - c) / parts, from + p->terms * (j - c + width) / parts,
+                                          n_next, a + next, p->a_col);
+                    }
                     const REAL *const b = copied ? panels + (j - c) * CR_KB : p->b + q * p->ld_b + j;
-                    FN(panel_tiles)(&part, height, a, b, copied ? 2 * V_LANES : p->ld_b, i, j, width, &none, NULL);
+                    FN(panel_tiles)(&part, height, rows, b, copied ? 2 * V_LANES : p->ld_b, i, j, width, &none, NULL);
                 }
-                i += height;
             }
         }
         q += CR_KB;
