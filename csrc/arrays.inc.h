@@ -203,13 +203,13 @@ cr_status RN(loss)(cr_loss kind, const cr_loss_options *options, int mean, size_
     const double scale = !mean ? 1.0 : total_weight != 0.0 ? 1.0 / total_weight : 0.0;
     const double sum = CURRENT()->loss((int)kind, options, (REAL)scale, n_rows, n_out, prediction, ld_prediction,
                                        target, ld_target, labels, weight, NULL, grad, ld_grad);
-    cr_fp_leave(mode);
     if (late && !isfinite(sum)) {
         status = RN(check_targets)(kind, n_rows, n_out, target, ld_target, NULL);
     }
     if (status == CR_OK) {
         *loss = !mean ? sum : total_weight != 0.0 ? sum / total_weight : 0.0;
     }
+    cr_fp_leave(mode);
     return status;
 }
 
