@@ -4,7 +4,7 @@
  */
 
 #ifndef CR_GROUP_COLUMNS
-/* Columns of B copied together where copying pays: with one slab of A they fit scratch (AVX2, 1024 columns: 256
+/* Columns of B copied together where copying pays: with the slabs of A they fit scratch (AVX2, 1024 columns: 256
  * reach 86 to 90 % of peak, 64 only 70, because A is laid out anew for each group). */
 #define CR_GROUP_COLUMNS 256
 /* Elements of the slabs of A that are laid out together, a term. */
@@ -17,12 +17,12 @@
 #endif
 
 /* The rows of C in tiles: n of them, `rows` high, the first `more` one higher. */
-typedef struct FN(cut) {
+typedef struct FN(tiling) {
     size_t n, rows, more;
-} FN(cut);
+} FN(tiling);
 
 /* Where tile t begins. */
-CR_INLINE size_t FN(cut_at)(const FN(cut) *c, size_t t)
+CR_INLINE size_t FN(tile_at)(const FN(tiling) *c, size_t t)
 {
     return t * c->rows + FN(smaller)(t, c->more);
 }
@@ -38,18 +38,18 @@ CR_INLINE void FN(pack_vectors)(size_t terms, size_t lanes, const REAL *a, size_
 /* Slabs of A for tiles t to `end`, one after the other, `terms` times ld elements each. a: row 0 of A at the block's
  * first term. Several slabs at a time, because one is narrower than a line of the cache, and by a few terms, because
  * lines a multiple of 4 KiB apart fall on one set of it, which has 8 or 12 ways. */
-static void FN(pack_slabs)(const FN(cut) *c, size_t t, size_t end, size_t terms, const REAL *a, size_t ld_a, REAL *to,
-                           size_t ld)
+static void FN(pack_slabs)(const FN(tiling) *c, size_t t, size_t end, size_t terms, const REAL *a, size_t ld_a,
+                           REAL *to, size_t ld)
 {
     enum { TERMS = 8 };
-    const size_t all = FN(cut_at)(c, c->n);
+    const size_t all = FN(tile_at)(c, c->n);
     for (size_t q = 0; q < terms; q += TERMS) {
         const size_t n = FN(smaller)(terms - q, TERMS);
         const REAL *const from = a + q * ld_a;
         REAL *slab = to + q * ld;
         for (size_t i = t; i < end; i++) {
-            const size_t stop = FN(cut_at)(c, i + 1);
-            for (size_t at = FN(cut_at)(c, i), r = 0; at < stop; at += V_LANES, r += V_LANES) {
+            const size_t stop = FN(tile_at)(c, i + 1);
+            for (size_t at = FN(tile_at)(c, i), r = 0; at < stop; at += V_LANES, r += V_LANES) {
                 if (n == TERMS && at + V_LANES <= all) {
                     FN(pack_vectors)(TERMS, V_LANES, from + at, ld_a, slab + r, ld);
                 } else {
@@ -61,15 +61,15 @@ static void FN(pack_slabs)(const FN(cut) *c, size_t t, size_t end, size_t terms,
     }
 }
 
-/* Block by block; within a block rows of C outside, columns inside: a slab of A, which lies in steps of
- * ld_x, is fetched once and then used for all columns. */
+/* Block by block; within a block rows of C outside, columns inside: slabs of A, which lies in steps of
+ * ld_x, are laid out together, and each is then used for all columns. */
 static void FN(weight_product)(FN(product) *p, REAL *scratch)
 {
     const size_t slab_ld = (CR_TILE_ROWS + V_LANES - 1) / V_LANES * V_LANES, n_slabs = CR_SLABS / slab_ld;
     const int low = CR_REGISTERS >= 32 && p->k <= CR_SHORT_TERMS && p->n >= 4 * V_LANES;
     const size_t most = p->n <= V_LANES ? CR_TILE_ROWS_NARROW : low ? CR_TILE_ROWS_WIDE : CR_TILE_ROWS;
     const size_t n_tiles = (p->m + most - 1) / most;
-    const FN(cut) cut = {n_tiles, p->m / n_tiles, p->m % n_tiles};
+    const FN(tiling) tiling = {n_tiles, p->m / n_tiles, p->m % n_tiles};
     const int pack = p->n >= 16 * V_LANES;
     /* Tiles of few rows use a line of B only a few times. They gain by copies of B that lie together, in few pages and
      * in whole lines (AVX2, 256 x 1000 x 1000: 92 % of peak against 86, or 70 where B begins within a line), and gain
@@ -109,17 +109,17 @@ static void FN(weight_product)(FN(product) *p, REAL *scratch)
             }
             for (size_t t = 0; t < n_tiles; t++) {
                 const REAL *const a = p->a + q * p->a_col;
-                const size_t i = FN(cut_at)(&cut, t), height = FN(cut_at)(&cut, t + 1) - i;
+                const size_t i = FN(tile_at)(&tiling, t), height = FN(tile_at)(&tiling, t + 1) - i;
                 const size_t slab = pack ? t % n_slabs : 0, last = FN(smaller)(t - slab + n_slabs, n_tiles);
                 const REAL *rows = a + i;
                 if (pack) {
                     if (slab == 0) {
-                        FN(pack_slabs)(&cut, t, last, p->terms, a, p->a_col, scratch, slab_ld);
+                        FN(pack_slabs)(&tiling, t, last, p->terms, a, p->a_col, scratch, slab_ld);
                     }
                     rows = scratch + slab * p->terms * slab_ld;
                 }
-                const size_t next = FN(cut_at)(&cut, last);
-                const size_t n_next = FN(cut_at)(&cut, FN(smaller)(last + n_slabs, n_tiles)) - next;
+                const size_t next = FN(tile_at)(&tiling, last);
+                const size_t n_next = FN(tile_at)(&tiling, FN(smaller)(last + n_slabs, n_tiles)) - next;
                 for (size_t j = c; j < end; j += width) {
                     width = copied ? FN(smaller)(end - j, 2 * V_LANES) : FN(panel_width)(height, end - j);
                     if (fetch && n_next > 0) {
