@@ -2,6 +2,7 @@
  * CR_DTYPE, CR_ISA and one vocabulary in place. */
 #include "dtype.h"
 
+#include "turning.inc.h"
 #include "reduce.inc.h"
 #include "vmath.inc.h"
 #include "rows.inc.h"

@@ -8,6 +8,7 @@
 #define CR_CAT(a, b) CR_CAT_(a, b)
 #define CR_CAT4_(a, b, c, d) a##b##c##d
 #define CR_CAT4(a, b, c, d) CR_CAT4_(a, b, c, d)
+#define V_WIDE (V_LANES / CR_F64_LANES) /* vectors of doubles for the lanes of one of REAL */
 #endif
 
 #if CR_DTYPE == 32

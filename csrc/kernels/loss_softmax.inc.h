@@ -9,6 +9,45 @@
  * infinite ones too, has the uniform distribution. m passes over a NaN, but e does not, so all of its row is NaN.
  */
 
+static const REAL FN(lane_numbers)[16] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+
+/* The V_LANES columns from j on of the one-hot row of `label`. */
+CR_INLINE V(t) FN(one_hot)(size_t j, int32_t label)
+{
+    const size_t lane = (size_t)label - j; /* huge if the label lies before j */
+    if (lane >= V_LANES) {
+        return V(zero)();
+    }
+    return V(keep)(V(eq)(V(load)(FN(lane_numbers)), V(set1)((REAL)lane)), V(set1)(1));
+}
+
+/* `left` <= V_LANES targets from column j on: of the row `target`, or one-hot of *label if label is given. */
+CR_INLINE V(t) FN(load_target)(size_t left, size_t j, const REAL *target, const int32_t *label)
+{
+    if (label != NULL) {
+        return FN(one_hot)(j, *label);
+    }
+    return FN(load_some)(target + j, left);
+}
+
+/* load_columns of rows first .. of the targets, or of the one-hot rows of the labels if they are given. */
+CR_NOINLINE void FN(load_target_columns)(size_t n_rows, size_t n_out, size_t first, const REAL *target,
+                                           size_t ld_target, const int32_t *labels, V(t) columns[16])
+{
+    if (labels == NULL) {
+        FN(load_columns)(n_rows, n_out, target + first * ld_target, ld_target, columns);
+        return;
+    }
+    REAL lanes[V_LANES] = {0};
+    for (size_t r = 0; r < n_rows; ++r) {
+        lanes[r] = (REAL)labels[first + r];
+    }
+    const V(t) label = V(load)(lanes);
+    for (size_t j = 0; j < n_out; ++j) {
+        columns[j] = V(keep)(V(eq)(label, V(set1)((REAL)j)), V(set1)(1));
+    }
+}
+
 /* What one column of logits adds to the four sums of a row. */
 typedef struct FN(softmax_sums) {
     V(t) others, ties, target, cost;

@@ -27,42 +27,59 @@ CR_INLINE void FN(give_loss)(FN(row_losses) *to, size_t i, REAL weight, double l
     }
 }
 
-/* The losses finish sums[r] of n_rows rows from row `first` on, a multiple of 16; weight: of those rows. Plain C, of
- * which compilers make vectors. */
-CR_NOINLINE void FN(give_losses)(FN(row_losses) *to, size_t first, size_t n_rows, double finish, const REAL *sums,
-                                 const REAL *weight)
+/* finish sums[0], .. as doubles, times their weights unless these are NULL: V_LANES of them. */
+CR_INLINE void FN(finished)(cr_f64_t finish, const REAL *sums, const REAL *weight, cr_f64_t losses[V_WIDE])
 {
-    if (to->each != NULL) {
-        double *each = to->each + first;
-        for (size_t r = 0; r < n_rows; ++r) {
-            each[r] = finish * (double)sums[r];
-        }
-        for (size_t r = 0; weight != NULL && r < n_rows; ++r) {
-            each[r] = FN(weighted_loss)(weight[r], each[r]);
-        }
-        return;
+    V(t) sum = V(load)(sums), w = V(set1)(1);
+    if (weight != NULL) {
+        w = V(load)(weight);
+        const V(mask_t) is_there = V(mask_not)(V(eq)(w, V(zero)()));
+        sum = V(keep)(is_there, sum);
+        w = V(keep)(is_there, w);
     }
-    const size_t whole = weight == NULL ? n_rows / 16 * 16 : 0;
-    double s[16];
-    for (size_t k = 0; k < 16; ++k) {
-        s[k] = to->partial[k];
-    }
-    for (size_t r = 0; r < whole; r += 16) {
-        for (size_t k = 0; k < 16; ++k) {
-            s[k] += finish * (double)sums[r + k];
-        }
-    }
-    for (size_t k = 0; k < 16; ++k) {
-        to->partial[k] = s[k];
-    }
-    for (size_t r = whole; r < n_rows; ++r) {
-        FN(give_loss)(to, r, weight != NULL ? weight[r] : 1, finish * (double)sums[r]);
+    cr_f64_t weights[V_WIDE];
+    V(widen)(sum, losses);
+    V(widen)(w, weights);
+    for (size_t v = 0; v < V_WIDE; ++v) {
+        losses[v] = cr_f64_mul(finish, losses[v]);
+        losses[v] = weight != NULL ? cr_f64_mul(losses[v], weights[v]) : losses[v];
     }
 }
 
-/* ---- rows of up to 16 terms: lanes are rows ------------------------------------------------------------------ */
+/* The losses finish sums[r] of n_rows rows from row `first` on, a multiple of 16; weight: of those rows. */
+CR_NOINLINE void FN(give_losses)(FN(row_losses) *to, size_t first, size_t n_rows, double finish, const REAL *sums,
+                                 const REAL *weight)
+{
+    const size_t whole = n_rows / 16 * 16;
+    const cr_f64_t by = cr_f64_set1(finish);
+    double *const each = to->each;
+    if (each != NULL) {
+        for (size_t r = 0; r < whole; r += V_LANES) {
+            cr_f64_t losses[V_WIDE];
+            FN(finished)(by, sums + r, weight != NULL ? weight + r : NULL, losses);
+            for (size_t v = 0; v < V_WIDE; ++v) {
+                cr_f64_store(each + first + r + v * CR_F64_LANES, losses[v]);
+            }
+        }
+    } else if (whole != 0) {
+        cr_f64_turning partial = cr_f64_turning_begin(to->partial);
+        for (size_t r = 0; r < whole; r += V_LANES) {
+            cr_f64_t losses[V_WIDE];
+            FN(finished)(by, sums + r, weight != NULL ? weight + r : NULL, losses);
+            for (size_t v = 0; v < V_WIDE; ++v) {
+                cr_f64_turning_add(&partial, losses[v]);
+            }
+        }
+        cr_f64_turning_end(&partial, to->partial);
+    }
+    for (size_t r = whole; r < n_rows; ++r) {
+        FN(give_loss)(to, first + r, weight != NULL ? weight[r] : 1, finish * (double)sums[r]);
+    }
+}
 
-/* narrow_sums of rows of 2 or 4 terms, n_out a constant where this is called: column 0 from column 1 if there are two,
+/* ---- sums of the terms of short rows: lanes are rows --------------------------------------------------------- */
+
+/* row_sums of rows of 2 or 4 terms, n_out a constant where this is called: column 0 from column 1 if there are two,
  * even ones from odd ones if there are four, and then each of these streams the same way. */
 CR_INLINE void FN(unzipped_sums)(const size_t n_out, size_t n_rows, const REAL *terms, REAL *sums)
 {
@@ -106,7 +123,7 @@ CR_INLINE V(t) FN(fold_to_vector)(const size_t most, size_t n, const REAL *parti
     return FN(fold_pieces)(most, piece);
 }
 
-/* narrow_sums of any number of terms to `most`. */
+/* row_sums of any number of terms to `most`. */
 CR_INLINE void FN(folded_sums)(const size_t most, size_t n_rows, size_t n_out, const REAL *terms, REAL *sums)
 {
     for (size_t i = 0; i < n_rows; i += V_LANES) {
@@ -118,28 +135,38 @@ CR_INLINE void FN(folded_sums)(const size_t most, size_t n_rows, size_t n_out, c
     }
 }
 
-/* sums[r] of the dense row r of terms: its terms are its 16 partial sums. Reads up to V_LANES rows beyond them, and
- * writes whole vectors. */
-CR_NOINLINE void FN(narrow_sums)(size_t n_rows, size_t n_out, const REAL *restrict terms, REAL *restrict sums)
+/* row_sums of more than 16 terms. */
+CR_INLINE void FN(longer_sums)(size_t n_rows, size_t n_out, const REAL *terms, REAL *sums)
 {
-    switch (n_out) {
-    case 2:
+    for (size_t i = 0; i < n_rows; i += V_LANES) {
+        V(t) row[V_LANES];
+        for (size_t r = 0; r < V_LANES; ++r) {
+            V(t) partial[16 / V_LANES];
+            FN(clear_partials)(partial);
+            FN(add_to_partials)(n_out, terms + (i + r) * n_out, partial);
+            row[r] = FN(fold_pieces)(16, partial);
+        }
+        V(store)(sums + i, V(fold)(row));
+    }
+}
+
+/* sums[r] of the dense row r of terms, by 16 partial sums. Reads up to V_LANES rows beyond them, and
+ * writes whole vectors. */
+CR_NOINLINE void FN(row_sums)(size_t n_rows, size_t n_out, const REAL *restrict terms, REAL *restrict sums)
+{
+    if (n_out == 2) {
         FN(unzipped_sums)(2, n_rows, terms, sums);
-        return;
-    case 3: /* plain C costs half of a transpose */
+    } else if (n_out == 3) { /* plain C costs half of a transpose */
         for (size_t r = 0; r < n_rows; ++r) {
             sums[r] = (terms[3 * r] + terms[3 * r + 2]) + terms[3 * r + 1];
         }
-        return;
-    case 4:
+    } else if (n_out == 4) {
         FN(unzipped_sums)(4, n_rows, terms, sums);
-        return;
-    default:
-        break;
-    }
-    if (n_out <= 8 && V_LANES <= 8) {
+    } else if (n_out <= 8 && V_LANES <= 8) {
         FN(folded_sums)(8, n_rows, n_out, terms, sums);
-    } else {
+    } else if (n_out <= 16) {
         FN(folded_sums)(16, n_rows, n_out, terms, sums);
+    } else {
+        FN(longer_sums)(n_rows, n_out, terms, sums);
     }
 }

@@ -126,34 +126,6 @@ CR_INLINE V(t) FN(loss_terms)(int kind, const FN(loss_constants) *c, V(t) p, V(t
 
 /* ---- the kernel ----------------------------------------------------------------------------------------- */
 
-/* One function a kind, so that each is compiled with its own terms only. */
-#define CR_LOSS_ROWS(kind, name)                                                                              \
-    static void FN(name##_rows)(const FN(loss_constants) *c, REAL scale, size_t n_rows, size_t n_out,         \
-                                const REAL *prediction, size_t ld_prediction, const REAL *target,             \
-                                size_t ld_target, const REAL *weight, FN(row_losses) *to, REAL *grad,         \
-                                size_t ld_grad)                                                               \
-    {                                                                                                         \
-        const FN(loss_constants) own = *c;                                                                    \
-        if (n_out > 0 && n_out <= 16 && (n_out == 1 || n_rows > 2)) {                                         \
-            FN(elementwise_narrow)(kind, &own, scale, n_rows, n_out, prediction, ld_prediction, target,       \
-                                   ld_target, weight, to, grad, ld_grad);                                     \
-        } else {                                                                                              \
-            FN(elementwise_rows)(kind, &own, scale, n_rows, n_out, prediction, ld_prediction, target,         \
-                                 ld_target, NULL, weight, to, grad, ld_grad);                                 \
-        }                                                                                                     \
-    }
-CR_LOSS_ROWS(CR_SQUARED_ERROR, squared_error)
-CR_LOSS_ROWS(CR_MEAN_SQUARED_ERROR, mean_squared_error)
-CR_LOSS_ROWS(CR_ABSOLUTE_ERROR, absolute_error)
-CR_LOSS_ROWS(CR_HUBER, huber)
-CR_LOSS_ROWS(CR_LOG_COSH, log_cosh)
-CR_LOSS_ROWS(CR_QUANTILE, quantile)
-CR_LOSS_ROWS(CR_POISSON, poisson)
-CR_LOSS_ROWS(CR_CROSS_ENTROPY, cross_entropy)
-CR_LOSS_ROWS(CR_SIGMOID_CROSS_ENTROPY, sigmoid_cross_entropy)
-CR_LOSS_ROWS(CR_HINGE, hinge)
-#undef CR_LOSS_ROWS
-
 static double FN(loss)(int kind, const cr_loss_options *options, REAL scale, size_t n_rows, size_t n_out,
                        const REAL *prediction, size_t ld_prediction, const REAL *target, size_t ld_target,
                        const int32_t *labels, const REAL *weight, double *row_loss, REAL *grad, size_t ld_grad)
@@ -168,44 +140,22 @@ static double FN(loss)(int kind, const cr_loss_options *options, REAL scale, siz
         .smooth_shift = (REAL)(options->label_smoothing / shared_by),
         .gradient_scale = (REAL)(2 / (n_out > 0 ? (double)n_out : 1)),
     };
-#define CR_ROWS(kind, name)                                                                                   \
-    case kind:                                                                                                \
-        FN(name##_rows)(&c, scale, n_rows, n_out, prediction, ld_prediction, target, ld_target, weight,       \
-                        &to, grad, ld_grad);                                                                  \
-        break;
-    switch (kind) {
-        CR_ROWS(CR_SQUARED_ERROR, squared_error)
-        CR_ROWS(CR_MEAN_SQUARED_ERROR, mean_squared_error)
-        CR_ROWS(CR_ABSOLUTE_ERROR, absolute_error)
-        CR_ROWS(CR_HUBER, huber)
-        CR_ROWS(CR_LOG_COSH, log_cosh)
-        CR_ROWS(CR_QUANTILE, quantile)
-        CR_ROWS(CR_POISSON, poisson)
-        CR_ROWS(CR_SIGMOID_CROSS_ENTROPY, sigmoid_cross_entropy)
-        CR_ROWS(CR_HINGE, hinge)
-    case CR_CROSS_ENTROPY:
-        if (labels == NULL) {
-            FN(cross_entropy_rows)(&c, scale, n_rows, n_out, prediction, ld_prediction, target, ld_target, weight,
-                                   &to, grad, ld_grad);
-        } else {
-            FN(elementwise_rows)(CR_CROSS_ENTROPY, &c, scale, n_rows, n_out, prediction, ld_prediction, NULL, 0,
-                                 labels, weight, &to, grad, ld_grad);
+    FN(flat_loss) *const flat = FN(flat_losses)[kind];
+    if (flat != NULL) {
+        const FN(elements) e = {
+            .c = &c, .scale = scale, .weight = weight, .n_rows = n_rows, .n_cols = n_out, .prediction = prediction,
+            .target = target, .ld_prediction = ld_prediction, .ld_target = labels != NULL ? n_out : ld_target,
+            .grad = grad, .ld_grad = ld_grad, .finish = FN(loss_finish)(kind, n_out),
+        };
+        FN(loss_of_rows)(kind, flat, e, labels, &to);
+    } else if (n_out == 0) {
+        for (size_t i = 0; i < n_rows; ++i) {
+            FN(give_loss)(&to, i, 1, 0);
         }
-        break;
-    default: /* CR_SOFTMAX_CROSS_ENTROPY */
-        if (n_out == 0) {
-            for (size_t i = 0; i < n_rows; ++i) {
-                FN(give_loss)(&to, i, 1, 0);
-            }
-        } else if (n_out <= 16) {
-            FN(softmax_narrow)(&c, scale, n_rows, n_out, prediction, ld_prediction, target, ld_target, labels,
-                               weight, &to, grad, ld_grad);
-        } else {
-            FN(softmax_wide)(&c, scale, n_rows, n_out, prediction, ld_prediction, target, ld_target, labels,
-                             weight, &to, grad, ld_grad);
-        }
+    } else {
+        (n_out <= 16 ? FN(softmax_narrow) : FN(softmax_wide))(&c, scale, n_rows, n_out, prediction, ld_prediction,
+                                                              target, ld_target, labels, weight, &to, grad, ld_grad);
     }
-#undef CR_ROWS
     for (size_t i = 0; grad != NULL && weight != NULL && i < n_rows; ++i) {
         for (size_t j = 0; weight[i] == 0 && j < n_out; ++j) {
             grad[i * ld_grad + j] = 0;

@@ -86,11 +86,9 @@ static inline REAL FN(fold_partials)(const V(t) partial[16 / V_LANES])
     return FN(fold16)(s);
 }
 
-/* x[0] + ... + x[n-1] by 16 partial sums. */
-static inline REAL FN(row_sum)(size_t n, const REAL *x)
+/* Adds x[0 .. n-1] to the 16 partial sums. */
+CR_INLINE void FN(add_to_partials)(size_t n, const REAL *x, V(t) partial[16 / V_LANES])
 {
-    V(t) partial[16 / V_LANES];
-    FN(clear_partials)(partial);
     size_t j = 0;
     for (; j + 16 <= n; j += 16) {
         for (size_t v = 0; v < 16 / V_LANES; ++v) {
@@ -101,6 +99,14 @@ static inline REAL FN(row_sum)(size_t n, const REAL *x)
         const size_t left = n - j < V_LANES ? n - j : V_LANES;
         partial[v] = V(add)(partial[v], V(load_tail)(x + j, left));
     }
+}
+
+/* x[0] + ... + x[n-1] by 16 partial sums. */
+static inline REAL FN(row_sum)(size_t n, const REAL *x)
+{
+    V(t) partial[16 / V_LANES];
+    FN(clear_partials)(partial);
+    FN(add_to_partials)(n, x, partial);
     return FN(fold_partials)(partial);
 }
 

@@ -417,4 +417,14 @@ CR_INLINE cr_f64_t cr_f64_fold(const cr_f64_t r[CR_F64_LANES])
     return _mm256_add_pd(_mm256_unpacklo_pd(block[0], block[1]), _mm256_unpackhi_pd(block[0], block[1]));
 }
 
+/* ---- to double ----------------------------------------------------------------------------- */
+
+CR_INLINE void cr_f32_widen(cr_f32_t v, cr_f64_t wide[2])
+{
+    wide[0] = _mm256_cvtps_pd(_mm256_castps256_ps128(v));
+    wide[1] = _mm256_cvtps_pd(_mm256_extractf128_ps(v, 1));
+}
+
+CR_INLINE void cr_f64_widen(cr_f64_t v, cr_f64_t wide[1]) { wide[0] = v; }
+
 #endif

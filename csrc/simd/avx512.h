@@ -456,4 +456,14 @@ CR_INLINE void cr_f64_unzip(cr_f64_t *a, cr_f64_t *b)
     *a = evens;
 }
 
+/* ---- to double ----------------------------------------------------------------------------- */
+
+CR_INLINE void cr_f32_widen(cr_f32_t v, cr_f64_t wide[2])
+{
+    wide[0] = _mm512_cvtps_pd(_mm512_castps512_ps256(v));
+    wide[1] = _mm512_cvtps_pd(_mm256_castpd_ps(_mm512_extractf64x4_pd(_mm512_castps_pd(v), 1)));
+}
+
+CR_INLINE void cr_f64_widen(cr_f64_t v, cr_f64_t wide[1]) { wide[0] = v; }
+
 #endif

@@ -357,4 +357,14 @@ CR_INLINE void cr_f64_unzip(cr_f64_t *a, cr_f64_t *b)
 
 CR_INLINE cr_f64_t cr_f64_fold(const cr_f64_t r[CR_F64_LANES]) { return vpaddq_f64(r[0], r[1]); }
 
+/* ---- to double ----------------------------------------------------------------------------- */
+
+CR_INLINE void cr_f32_widen(cr_f32_t v, cr_f64_t wide[2])
+{
+    wide[0] = vcvt_f64_f32(vget_low_f32(v));
+    wide[1] = vcvt_high_f64_f32(v);
+}
+
+CR_INLINE void cr_f64_widen(cr_f64_t v, cr_f64_t wide[1]) { wide[0] = v; }
+
 #endif

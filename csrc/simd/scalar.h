@@ -213,6 +213,8 @@ CR_INLINE void cr_f64_load_transposed(cr_f64_t r[CR_F64_LANES], const double *p,
 }
 CR_INLINE void cr_f64_unzip(cr_f64_t *a, cr_f64_t *b) { (void)a, (void)b; }
 CR_INLINE cr_f64_t cr_f64_fold(const cr_f64_t r[1]) { return r[0]; }
+CR_INLINE void cr_f32_widen(cr_f32_t v, cr_f64_t wide[1]) { wide[0] = (double)v; }
+CR_INLINE void cr_f64_widen(cr_f64_t v, cr_f64_t wide[1]) { wide[0] = v; }
 CR_INLINE void cr_f64_prefetch(const void *p) { CR_PREFETCH(p); }
 CR_INLINE void cr_f64_stream(double *p, cr_f64_t v) { cr_f64_store(p, v); }
 CR_INLINE void cr_f64_fence(void) {}

@@ -5,9 +5,9 @@
 #include "../cpu.h"
 #include "../kernel_table.h"
 
-#define CR_DTYPE 32
-#include "../kernels/all.inc.h"
 #define CR_DTYPE 64
+#include "../kernels/all.inc.h"
+#define CR_DTYPE 32
 #include "../kernels/all.inc.h"
 
 const cr_target cr_target_scalar = {

@@ -487,6 +487,25 @@ static void T(test_fold)(void)
     CHECK(n_wrong == 0, "f%d fold: %lu wrong", CR_DTYPE, (unsigned long)n_wrong);
 }
 
+static void T(test_widen)(void)
+{
+    for (const UINT *from = T(case_c); from + V_LANES <= T(case_c) + N_CASES; from += V_LANES) {
+        REAL lanes[V_LANES];
+        memcpy(lanes, from, sizeof lanes);
+        cr_f64_t wide[V_WIDE];
+        V(widen)(V(load)(lanes), wide);
+        double got[V_LANES];
+        for (size_t v = 0; v < V_WIDE; v++) {
+            cr_f64_store(got + v * CR_F64_LANES, wide[v]);
+        }
+        for (size_t i = 0; i < V_LANES; i++) {
+            const double want = (double)lanes[i];
+            const int same = isnan(want) ? isnan(got[i]) : memcmp(&want, &got[i], sizeof want) == 0;
+            CHECK(same, "f%d widen: %.17g of %.17g", CR_DTYPE, got[i], want);
+        }
+    }
+}
+
 /* A fault would end the program. */
 static void T(test_prefetch)(void)
 {
@@ -519,6 +538,7 @@ static void T(RUN)(void)
     T(test_load_transposed)();
     T(test_unzip)();
     T(test_fold)();
+    T(test_widen)();
     T(test_prefetch)();
     T(test_stream)();
 }
