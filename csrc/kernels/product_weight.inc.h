@@ -61,80 +61,114 @@ static void FN(pack_slabs)(const FN(tiling) *c, size_t t, size_t end, size_t ter
     }
 }
 
-/* Block by block; within a block rows of C outside, columns inside: slabs of A, which lies in steps of
- * ld_x, are laid out together, and each is then used for all columns. */
-static void FN(weight_product)(FN(product) *p, REAL *scratch)
+/* How x^T dz goes: chosen by shape and addresses alone. */
+typedef struct FN(weight_plan) {
+    FN(tiling) tiling;
+    int slabs;      /* rows of A are laid out in slabs */
+    int fetched;    /* the next slabs are fetched during the tiles of the present ones */
+    int copied;     /* B is copied, panel by panel */
+    size_t columns; /* of B that are taken together */
+} FN(weight_plan);
+
+/* Elements of a slab's row, and slabs that are laid out together. */
+#define CR_SLAB_LD ((CR_TILE_ROWS + V_LANES - 1) / V_LANES * V_LANES)
+#define CR_N_SLABS (CR_SLABS / CR_SLAB_LD)
+
+/* Whether copies of B pay for themselves. Tiles of few rows use a line of B only a few times. They gain by copies that
+ * lie together, in few pages and in whole lines (AVX2, 256 x 1000 x 1000: 92 % of peak against 86, or 70 where B begins
+ * within a line), and gain more where its rows lie a multiple of 4 KiB apart, in one set of the first-level cache (1024
+ * columns: 90 against 64). Higher tiles lose by the copying, unless B is large and its vectors lie across two lines
+ * (AVX-512, 1000 x 1000 x 1000: 88 % of peak against 84; 784 x 512 with 1024 rows 87 against 82). */
+CR_INLINE int FN(copies_pay)(const FN(product) *p)
 {
-    const size_t slab_ld = (CR_TILE_ROWS + V_LANES - 1) / V_LANES * V_LANES, n_slabs = CR_SLABS / slab_ld;
-    const int low = CR_REGISTERS >= 32 && p->k <= CR_SHORT_TERMS && p->n >= 4 * V_LANES;
-    const size_t most = p->n <= V_LANES ? CR_TILE_ROWS_NARROW : low ? CR_TILE_ROWS_WIDE : CR_TILE_ROWS;
-    const size_t n_tiles = (p->m + most - 1) / most;
-    const FN(tiling) tiling = {n_tiles, p->m / n_tiles, p->m % n_tiles};
-    const int pack = p->n >= 16 * V_LANES;
-    /* Tiles of few rows use a line of B only a few times. They gain by copies of B that lie together, in few pages and
-     * in whole lines (AVX2, 256 x 1000 x 1000: 92 % of peak against 86, or 70 where B begins within a line), and gain
-     * more where its rows lie a multiple of 4 KiB apart, in one set of the first-level cache (1024 columns: 90 against
-     * 64). Higher tiles lose by the copying, unless B is large and its vectors lie across two lines (AVX-512, 1000 x
-     * 1000 x 1000: 88 % of peak against 84; 784 x 512 with 1024 rows 87 against 82). */
     const size_t vector = V_LANES * sizeof(REAL);
     const int crooked = ((uintptr_t)p->b % vector | p->ld_b * sizeof(REAL) % vector) != 0;
     const int one_set = p->ld_b * sizeof(REAL) % 4096 == 0;
-    const int pays = CR_TILE_ROWS < 12 ? (one_set ? p->m >= 128 : p->m >= 48 && p->k >= CR_COPY_TERMS)
-                                       : crooked && p->m >= 128 && p->k >= CR_COPY_TERMS && p->n >= 32 * V_LANES &&
-                                             p->k * p->n * sizeof(REAL) > CR_STREAM_BYTES;
-    const int copied = pays && pack && V_LANES > 1 &&
-                       (double)p->m * (double)p->n * (double)p->k >= CR_SCRATCH_WORK;
-    /* Columns taken together keep one block of B in half a second-level cache. */
-    const size_t columns = copied ? CR_GROUP_COLUMNS : CR_ROWS_BYTES / (CR_KB * sizeof(REAL));
-    REAL *const panels = scratch + CR_KB * CR_SLABS;
-    /* The next slabs are fetched during the tiles of the present ones, unless x lies in the cache anyway. */
-    const int fetch = pack && p->m * p->k * sizeof(REAL) > CR_IN_PLACE_BYTES;
+    if (V_LANES == 1 || (double)p->m * (double)p->n * (double)p->k < CR_SCRATCH_WORK) {
+        return 0;
+    }
+    if (CR_TILE_ROWS < 12) {
+        return one_set ? p->m >= 128 : p->m >= 48 && p->k >= CR_COPY_TERMS;
+    }
+    return crooked && p->m >= 128 && p->k >= CR_COPY_TERMS && p->n >= 32 * V_LANES
+           && p->k * p->n * sizeof(REAL) > CR_STREAM_BYTES;
+}
+
+CR_INLINE FN(weight_plan) FN(plan_weight)(const FN(product) *p)
+{
+    const int low = CR_REGISTERS >= 32 && p->k <= CR_SHORT_TERMS && p->n >= 4 * V_LANES;
+    const size_t most = p->n <= V_LANES ? CR_TILE_ROWS_NARROW : low ? CR_TILE_ROWS_WIDE : CR_TILE_ROWS;
+    const size_t n_tiles = (p->m + most - 1) / most;
+    const int slabs = p->n >= 16 * V_LANES, copied = slabs && FN(copies_pay)(p);
+    return (FN(weight_plan)){
+        .tiling = {n_tiles, p->m / n_tiles, p->m % n_tiles},
+        .slabs = slabs,
+        .fetched = slabs && p->m * p->k * sizeof(REAL) > CR_IN_PLACE_BYTES, /* unless x lies in the cache anyway */
+        .copied = copied,
+        /* One block of them stays in half a second-level cache. */
+        .columns = copied ? CR_GROUP_COLUMNS : CR_ROWS_BYTES / (CR_KB * sizeof(REAL)),
+    };
+}
+
+/* Columns c to `end` of the block that begins with term q, tile by tile: slabs of A are laid out together, and each is
+ * then used for all columns. */
+static void FN(weight_columns)(FN(product) *p, const FN(weight_plan) *plan, size_t q, size_t c, size_t end,
+                               REAL *scratch)
+{
+    const FN(tiling) *const tiling = &plan->tiling;
     const FN(ahead) none = {NULL, 0, 0, 0};
+    const REAL *const a = p->a + q * p->a_col, *const b = p->b + q * p->ld_b;
+    REAL *const panels = scratch + CR_KB * CR_SLABS;
+    const size_t terms = p->terms, whole = 2 * V_LANES;
+    size_t width;
+    for (size_t j = c; plan->copied && j < end; j += width) {
+        width = FN(smaller)(end - j, whole);
+        FN(pack_rows)(terms, width, b + j, p->ld_b, panels + (j - c) * CR_KB, whole);
+    }
+    FN(product) part = *p;
+    if (plan->slabs) {
+        part.a_col = CR_SLAB_LD;
+    }
+    for (size_t t = 0; t < tiling->n; t++) {
+        const size_t i = FN(tile_at)(tiling, t), height = FN(tile_at)(tiling, t + 1) - i;
+        const size_t slab = t % CR_N_SLABS, last = FN(smaller)(t - slab + CR_N_SLABS, tiling->n);
+        const REAL *const rows = plan->slabs ? scratch + slab * terms * CR_SLAB_LD : a + i;
+        if (plan->slabs && slab == 0) {
+            FN(pack_slabs)(tiling, t, last, terms, a, p->a_col, scratch, CR_SLAB_LD);
+        }
+        const size_t next = plan->fetched ? FN(tile_at)(tiling, last) : 0;
+        const size_t n_next =
+            plan->fetched ? FN(tile_at)(tiling, FN(smaller)(last + CR_N_SLABS, tiling->n)) - next : 0;
+        for (size_t j = c; j < end; j += width) {
+            width = plan->copied ? FN(smaller)(end - j, whole) : FN(panel_width)(height, end - j);
+            if (n_next > 0) {
+                const size_t from = terms * slab / CR_N_SLABS, parts = CR_N_SLABS * (end - c);
+                FN(prefetch_rows)(from + terms * (j - c) / parts, from + terms * (j - c + width) / parts, n_next,
+                                  a + next, p->a_col);
+            }
+            FN(panel_tiles)(&part, height, rows, plan->copied ? panels + (j - c) * CR_KB : b + j,
+                            plan->copied ? whole : p->ld_b, i, j, width, &none, NULL);
+        }
+    }
+}
+
+/* Block by block, and within a block by groups of columns. */
+static void FN(weight_product)(FN(product) *p, REAL *scratch)
+{
+    const FN(weight_plan) plan = FN(plan_weight)(p);
     FN(set_tiles)(p);
-    FN(product) part;
     size_t q = 0;
     do {
         FN(set_block)(p, q);
-        part = *p;
-        if (pack) {
-            part.a_col = slab_ld;
-        }
-        for (size_t c = 0; c < p->n; c += columns) {
-            const size_t end = c + FN(smaller)(p->n - c, columns);
-            size_t width;
-            for (size_t j = c; copied && j < end; j += width) {
-                width = FN(smaller)(end - j, 2 * V_LANES);
-                FN(pack_rows)(p->terms, width, p->b + q * p->ld_b + j, p->ld_b, panels + (j - c) * CR_KB,
-                              2 * V_LANES);
-            }
-            for (size_t t = 0; t < n_tiles; t++) {
-                const REAL *const a = p->a + q * p->a_col;
-                const size_t i = FN(tile_at)(&tiling, t), height = FN(tile_at)(&tiling, t + 1) - i;
-                const size_t slab = pack ? t % n_slabs : 0, last = FN(smaller)(t - slab + n_slabs, n_tiles);
-                const REAL *rows = a + i;
-                if (pack) {
-                    if (slab == 0) {
-                        FN(pack_slabs)(&tiling, t, last, p->terms, a, p->a_col, scratch, slab_ld);
-                    }
-                    rows = scratch + slab * p->terms * slab_ld;
-                }
-                const size_t next = FN(tile_at)(&tiling, last);
-                const size_t n_next = FN(tile_at)(&tiling, FN(smaller)(last + n_slabs, n_tiles)) - next;
-                for (size_t j = c; j < end; j += width) {
-                    width = copied ? FN(smaller)(end - j, 2 * V_LANES) : FN(panel_width)(height, end - j);
-                    if (fetch && n_next > 0) {
-                        const size_t from = p->terms * slab / n_slabs, parts = n_slabs * (end - c);
-                        FN(prefetch_rows)(from + p->terms * (j - c) / parts, from + p->terms * (j - c + width) / parts,
-                                          n_next, a + next, p->a_col);
-                    }
-                    const REAL *const b = copied ? panels + (j - c) * CR_KB : p->b + q * p->ld_b + j;
-                    FN(panel_tiles)(&part, height, rows, b, copied ? 2 * V_LANES : p->ld_b, i, j, width, &none, NULL);
-                }
-            }
+        for (size_t c = 0; c < p->n; c += plan.columns) {
+            FN(weight_columns)(p, &plan, q, c, c + FN(smaller)(p->n - c, plan.columns), scratch);
         }
         q += CR_KB;
     } while (q < p->k);
 }
+
+#undef CR_SLAB_LD
+#undef CR_N_SLABS
 
 /* Few outputs, which would leave lanes idle: turned round, C^T = dz^T x with lanes over the inputs, and
  * written transposed. The same chains, so the same bits. */
