@@ -19,23 +19,25 @@ static int FN(plain_kind)(int activation, REAL alpha)
 /* Whether w (k x n) is read as it lies. Otherwise panels of it are laid out, for which m rows must pay. Panels pay
  * sooner where rows of w lie a multiple of 4 KiB apart, in one set of the first-level cache, and later with high tiles,
  * which read w less often (panels against none, 1024 and 1000 wide: AVX-512, 256 rows 1.04 and 0.95 times as fast;
- * AVX2, 32 rows 1.14 and 0.82, 256 rows 1.30 and 0.96). Low tiles read w often, so panels also help them where vectors
- * of w lie across two lines of the cache (AVX2, weights that begin 16 bytes into a line, 128 rows: 512 x 512 1.19,
- * 256 x 256 1.06, 784 x 100 0.98). */
+ * AVX2, 32 rows 1.14 and 0.82, 256 rows 1.30 and 0.96). Low tiles read w often, so panels of near weights help them too:
+ * where rows lie 4 KiB apart (AVX2, 256 x 1024: 48 rows 1.0, 96 rows 1.08, 256 rows 1.18) or 2 (512 x 512: 128 rows
+ * 1.0, 256 rows 1.04), and where vectors of w lie across two lines (weights that begin 16 bytes into a line, 128 rows:
+ * 512 x 512 1.19, 256 x 256 1.06, 784 x 100 0.98). */
 static int FN(stays_in_place)(size_t m, size_t k, size_t n, const REAL *w, size_t ld_w)
 {
-    const size_t vector = V_LANES * sizeof(REAL);
-    const int crooked = ((uintptr_t)w % vector | ld_w * sizeof(REAL) % vector) != 0;
-    if (CR_REGISTERS < 32 && crooked && m >= 128 && n >= 32 * V_LANES) {
-        return 0;
+    const size_t vector = V_LANES * sizeof(REAL), row = ld_w * sizeof(REAL);
+    const int crooked = ((uintptr_t)w % vector | row % vector) != 0;
+    const int is_near = k * n * sizeof(REAL) <= CR_IN_PLACE_BYTES;
+    if (CR_REGISTERS >= 32) {
+        return is_near || row % 4096 != 0 || m < 256;
     }
-    if (k * n * sizeof(REAL) <= CR_IN_PLACE_BYTES) {
-        return 1;
+    if (row % 4096 == 0) {
+        return m < (is_near ? 48 : 32);
     }
-    if (ld_w * sizeof(REAL) % 4096 == 0) {
-        return m < (CR_REGISTERS >= 32 ? 256 : 32);
+    if (crooked && n >= 32 * V_LANES) {
+        return m < 128;
     }
-    return CR_REGISTERS >= 32 || m < 128;
+    return is_near ? row % 2048 != 0 || m < 192 : m < 128;
 }
 
 static void FN(dense_forward)(size_t n_rows, size_t n_in, size_t n_out, const REAL *x, size_t ld_x,
