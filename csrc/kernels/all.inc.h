@@ -13,6 +13,7 @@
 #include "product_row.inc.h"
 #include "product_few.inc.h"
 #include "product.inc.h"
+#include "product_weight_plan.inc.h"
 #include "product_weight.inc.h"
 #include "losses.inc.h"
 #include "optimizers.inc.h"

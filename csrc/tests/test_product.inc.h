@@ -210,9 +210,10 @@ static void V(check_backward_weight)(const cr_target *target, const size_t *shap
 static void V(check_shape)(size_t n_rows, size_t n_in, size_t n_out)
 {
     const size_t shape[3] = {n_rows, n_in, n_out};
-    V(matrix) x = V(input)(n_rows, n_in, random_below(3) * 3, random_below(4));
-    V(matrix) w = V(input)(n_in, n_out, random_below(3) * 7, random_below(4));
-    /* Wide dz in rows a multiple of 4 KiB apart, which large weight gradients copy. */
+    /* Rows a multiple of 4 KiB apart are often copied: those of a wide dz, and half of the others that could be. */
+    const int far_x = n_out >= 200 && random_below(2) == 0, far_w = n_rows >= 40 && random_below(2) == 0;
+    V(matrix) x = V(input)(n_rows, n_in, far_x ? (0 - n_in) % 1024 : random_below(3) * 3, random_below(4));
+    V(matrix) w = V(input)(n_in, n_out, far_w ? (0 - n_out) % 1024 : random_below(3) * 7, random_below(4));
     V(matrix) dz = V(input)(n_rows, n_out, n_out < 1000 ? random_below(3) * 3 : (0 - n_out) % 1024, random_below(4));
     V(matrix) saved = V(input)(n_rows, n_in, random_below(2) * 9, random_below(4));
     V(matrix) bias = V(input)(1, n_out, 0, random_below(4));
