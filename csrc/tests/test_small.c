@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "check.h"
+#include "check_isas.h"
 #include "network/network.h"
 
 #define N_NETWORKS 240
@@ -92,9 +92,7 @@ int main(void)
 {
     const size_t step = cr_check_quick() ? 15 : 1;
     size_t n_small = 0;
-    for (size_t t = 0; cr_isa_name(1, t) != NULL; t++) {
-        CHECK(cr_set_isa(cr_isa_name(1, t)) == CR_OK, "set_isa");
-        cr_check_ran(cr_isa_name(1, t));
+    for (size_t t = 0; cr_check_isa(t); t++) {
         for (size_t k = 0; k < N_NETWORKS; k += step) {
             const design d = pick_design(k);
             n_small += cr_test_small_f32(&d, k);
