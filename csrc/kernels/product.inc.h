@@ -16,28 +16,38 @@ static int FN(plain_kind)(int activation, REAL alpha)
 
 /* ---- forward ------------------------------------------------------------------------------------ */
 
-/* Whether w (k x n) is read as it lies. Otherwise panels of it are laid out, for which m rows must pay. Panels pay
- * sooner where rows of w lie a multiple of 4 KiB apart, in one set of the first-level cache, and later with high tiles,
- * which read w less often (panels against none, 1024 and 1000 wide: AVX-512, 256 rows 1.04 and 0.95 times as fast;
- * AVX2, 32 rows 1.14 and 0.82, 256 rows 1.30 and 0.96). Low tiles read w often, so panels of near weights help them too:
- * where rows lie 4 KiB apart (AVX2, 256 x 1024: 48 rows 1.0, 96 rows 1.08, 256 rows 1.18) or 2 (512 x 512: 128 rows
- * 1.0, 256 rows 1.04), and where vectors of w lie across two lines (weights that begin 16 bytes into a line, 128 rows:
- * 512 x 512 1.19, 256 x 256 1.06, 784 x 100 0.98). */
-static int FN(stays_in_place)(size_t m, size_t k, size_t n, const REAL *w, size_t ld_w)
+/* How the tiles of C = A B find A and B. B is read as it lies, or panels of it are laid out, for which the rows of A
+ * must pay: sooner where rows of B lie a multiple of 4 KiB apart, in one set of the first-level cache, and later with
+ * high tiles, which read B less often.
+ *
+ * With AVX-512 panels pay only if rows of A share a set, too (1024 x 1024, 256 rows: 1.14 times as fast as without, with
+ * rows of A elsewhere 0.95). Fewer rows are then laid out themselves, in place of B (24 to 128 rows 1.12 to 1.2; near or
+ * odd weights 0.97 to 1.0; 256 rows against panels 1.0, of 4096 x 4096 0.96).
+ *
+ * Low tiles read B often (AVX2, panels against none: 1024 wide, 32 rows 1.14, 256 rows 1.30; 1000 wide 0.82 and 0.96),
+ * so panels of near weights help them too: where rows lie 4 KiB apart (256 x 1024: 48 rows 1.0, 96 rows 1.08, 256 rows
+ * 1.18) or 2 (512 x 512: 128 rows 1.0, 256 rows 1.04), and where vectors of B lie across two lines (weights that begin
+ * 16 bytes into a line, 128 rows: 512 x 512 1.19, 256 x 256 1.06, 784 x 100 0.98). */
+static int FN(forward_way)(const FN(product) *p)
 {
-    const size_t vector = V_LANES * sizeof(REAL), row = ld_w * sizeof(REAL);
-    const int crooked = ((uintptr_t)w % vector | row % vector) != 0;
-    const int is_near = k * n * sizeof(REAL) <= CR_IN_PLACE_BYTES;
+    const size_t vector = V_LANES * sizeof(REAL), row = p->ld_b * sizeof(REAL);
+    const int crooked = ((uintptr_t)p->b % vector | row % vector) != 0;
+    const int is_near = p->k * p->n * sizeof(REAL) <= CR_IN_PLACE_BYTES;
     if (CR_REGISTERS >= 32) {
-        return is_near || row % 4096 != 0 || m < 256;
+        if (is_near || row % 4096 != 0 || p->a_row * sizeof(REAL) % 4096 != 0) {
+            return CR_PANEL_IN_PLACE;
+        }
+        return p->m >= 256 ? CR_PANEL_COPIED : p->m > CR_TILE_ROWS ? CR_ROWS_COPIED : CR_PANEL_IN_PLACE;
     }
+    size_t least = is_near ? SIZE_MAX : 128;
     if (row % 4096 == 0) {
-        return m < (is_near ? 48 : 32);
+        least = is_near ? 48 : 32;
+    } else if (crooked && p->n >= 32 * V_LANES) {
+        least = 128;
+    } else if (is_near && row % 2048 == 0) {
+        least = 192;
     }
-    if (crooked && n >= 32 * V_LANES) {
-        return m < 128;
-    }
-    return is_near ? row % 2048 != 0 || m < 192 : m < 128;
+    return p->m >= least ? CR_PANEL_COPIED : CR_PANEL_IN_PLACE;
 }
 
 static void FN(dense_forward)(size_t n_rows, size_t n_in, size_t n_out, const REAL *x, size_t ld_x,
@@ -64,16 +74,16 @@ static void FN(dense_forward)(size_t n_rows, size_t n_in, size_t n_out, const RE
     } else if (n_rows == 1 && n_out % (8 * V_LANES) == 0 && n_in * n_out * sizeof(REAL) > CR_NEAR_BYTES) {
         FN(panel_row)(&p);
     } else {
-        const int panels = FN(stays_in_place)(n_rows, n_in, n_out, w, ld_w) ? CR_PANEL_IN_PLACE : CR_PANEL_COPIED;
+        const int way = FN(forward_way)(&p);
         /* Activations that follow shall find their rows in the cache: take as many as fit half of its second level. */
         FN(set_tiles)(&p);
         if (soon != NULL) {
             soon->run = FN(run_length)(&p);
         }
         const size_t row_bytes = sizeof(REAL) * (in_tile ? FN(smaller)(n_in, CR_KB) : n_in + n_out);
-        const size_t most = CR_ROWS_BYTES / (row_bytes + 1);
+        const size_t most = way == CR_ROWS_COPIED ? CR_COPIED_ROWS : CR_ROWS_BYTES / (row_bytes + 1);
         /* But enough of them to be worth a panel. */
-        const size_t least = panels == CR_PANEL_IN_PLACE ? 4 * CR_TILE_ROWS : 256;
+        const size_t least = way == CR_PANEL_COPIED ? 256 : 4 * CR_TILE_ROWS;
         const size_t rows = FN(rows_together)(n_rows, most > least ? most : least);
         const size_t edge = FN(edge_columns)(n_rows, n_out, n_in, 1);
         const size_t ld_turned = (n_in + V_LANES - 1) / V_LANES * V_LANES;
@@ -81,7 +91,7 @@ static void FN(dense_forward)(size_t n_rows, size_t n_in, size_t n_out, const RE
         for (size_t i = 0; i < n_rows; i += rows) {
             const size_t n = FN(smaller)(n_rows - i, rows);
             if (p.n > 0) {
-                FN(rows_product)(&p, panels, i, n, scratch);
+                FN(rows_product)(&p, way, i, n, scratch);
             }
             if (edge > 0) {
                 FN(pack_transposed)(n_in, edge, w + p.n, ld_w, scratch, ld_turned);

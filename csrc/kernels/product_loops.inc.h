@@ -16,11 +16,15 @@
 #define CR_NEAR_BYTES ((size_t)32 << 10)
 /* Weights up to this lie in a third-level cache. */
 #define CR_TURN_BYTES ((size_t)8 << 20)
+/* Rows that are fetched ahead of the one that is copied. */
+#define CR_COPIED_AHEAD 8
 /* Rows whose totals fit scratch beside a panel: CR_KB x 2 V_LANES + rows x 2 V_LANES <= CR_SCRATCH_MIN for
  * up to 16 lanes. */
 #define CR_ASIDE_ROWS 256
-/* How panels of B come about. */
-enum { CR_PANEL_IN_PLACE, CR_PANEL_COPIED, CR_PANEL_TRANSPOSED };
+/* Copies of so many rows of A, CR_KB terms and a line apart, fit scratch. */
+#define CR_COPIED_ROWS (4 * (size_t)CR_TILE_ROWS)
+/* How panels of B come about; in place, too, while rows of A are copied. */
+enum { CR_PANEL_IN_PLACE, CR_PANEL_COPIED, CR_PANEL_TRANSPOSED, CR_ROWS_COPIED };
 #endif
 
 CR_INLINE size_t FN(smaller)(size_t a, size_t b)
@@ -34,7 +38,9 @@ static void FN(set_block)(FN(product) *p, size_t q)
     p->terms = FN(smaller)(p->k - q, CR_KB);
     p->first = q == 0;
     p->last = q + p->terms == p->k;
-    p->n_fetch = !p->fetch ? 0 : p->last && p->saved != NULL ? 2 : 1;
+    p->other = p->saved != NULL ? p->saved : p->total;
+    p->ld_other = p->saved != NULL ? p->ld_saved : p->ld_total;
+    p->n_fetch = !p->fetch ? 0 : p->last && (p->saved != NULL || (!p->first && p->total != p->out)) ? 2 : 1;
 }
 
 /* The two choices that depend on sizes alone. Rows of A a multiple of 4 KiB apart fall on one set of a
@@ -150,22 +156,55 @@ static const REAL *FN(next_in_place)(const FN(product) *p, size_t q, size_t j, s
     return p->last ? NULL : p->b + (q + CR_KB) * p->ld_b;
 }
 
+/* One block of terms, from q, of rows i to i + n_rows, over panels of B as they lie. a: row i of A at term q. */
+static void FN(block_in_place)(FN(product) *p, size_t q, size_t i, size_t n_rows, const REAL *a)
+{
+    const FN(ahead) none = {NULL, 0, 0, 0};
+    size_t width;
+    for (size_t j = 0; j < p->n; j += width) {
+        width = FN(panel_width)(n_rows, p->n - j);
+        FN(panel_tiles)(p, n_rows, a, p->b + q * p->ld_b + j, p->ld_b, i, j, width, &none,
+                        FN(next_in_place)(p, q, j, width));
+    }
+}
+
+/* The same over copies of the rows of A, whose lines lie in different sets of the cache. n_rows <= CR_COPIED_ROWS. */
+static void FN(block_of_copies)(const FN(product) *p, size_t q, size_t i, size_t n_rows, REAL *scratch)
+{
+    const size_t ld = CR_KB + 64 / sizeof(REAL);
+    const REAL *const a = p->a + i * p->a_row + q;
+    FN(product) part = *p;
+    part.a_row = ld;
+    part.most_rows = CR_TILE_ROWS_MAX;
+    FN(prefetch_rows)(0, FN(smaller)(n_rows, CR_COPIED_AHEAD), p->terms, a, p->a_row);
+    for (size_t r = 0; r < n_rows; r++) {
+        if (r + CR_COPIED_AHEAD < n_rows) {
+            FN(prefetch_rows)(r + CR_COPIED_AHEAD, r + CR_COPIED_AHEAD + 1, p->terms, a, p->a_row);
+        }
+        FN(pack_rows)(1, p->terms, a + r * p->a_row, p->a_row, scratch + r * ld, ld);
+    }
+    FN(block_in_place)(&part, q, i, n_rows, scratch);
+}
+
 /* One block of terms, from q, of rows i to i + n_rows: panel after panel, each used for all these rows. */
-static void FN(rows_block)(FN(product) *p, int panels, size_t q, size_t i, size_t n_rows, REAL *scratch)
+static void FN(rows_block)(FN(product) *p, int way, size_t q, size_t i, size_t n_rows, REAL *scratch)
 {
     const REAL *const a = p->a + i * p->a_row + q * p->a_col;
+    if (way == CR_ROWS_COPIED) {
+        FN(block_of_copies)(p, q, i, n_rows, scratch);
+        return;
+    }
+    if (way == CR_PANEL_IN_PLACE) {
+        FN(block_in_place)(p, q, i, n_rows, a);
+        return;
+    }
     size_t width;
     for (size_t j = 0; j < p->n; j += width) {
         width = FN(panel_width)(n_rows, p->n - j);
         const size_t ld = (width + V_LANES - 1) / V_LANES * V_LANES;
         const size_t next = FN(smaller)(p->n - j - width, width);
         FN(ahead) ahead = {NULL, 0, 0, 0};
-        if (panels == CR_PANEL_IN_PLACE) {
-            FN(panel_tiles)(p, n_rows, a, p->b + q * p->ld_b + j, p->ld_b, i, j, width, &ahead,
-                            FN(next_in_place)(p, q, j, width));
-            continue;
-        }
-        if (panels == CR_PANEL_COPIED) {
+        if (way == CR_PANEL_COPIED) {
             const REAL *const b = p->b + q * p->ld_b + j;
             FN(pack_rows)(p->terms, width, b, p->ld_b, scratch, ld);
             if (next != 0) {
@@ -183,12 +222,12 @@ static void FN(rows_block)(FN(product) *p, int panels, size_t q, size_t i, size_
 }
 
 /* All blocks of rows i to i + n_rows. */
-static void FN(rows_product)(FN(product) *p, int panels, size_t i, size_t n_rows, REAL *scratch)
+static void FN(rows_product)(FN(product) *p, int way, size_t i, size_t n_rows, REAL *scratch)
 {
     size_t q = 0;
     do { /* once at least: a sum of no terms is +0 */
         FN(set_block)(p, q);
-        FN(rows_block)(p, panels, q, i, n_rows, scratch);
+        FN(rows_block)(p, way, q, i, n_rows, scratch);
         q += CR_KB;
     } while (q < p->k);
 }

@@ -110,7 +110,9 @@ typedef struct FN(product) {
     int fetch;        /* C is worth fetching ahead; ditto */
     cr_soon *soon;    /* rows wanted after this product; NULL: none */
     /* the block at hand */
-    size_t n_fetch; /* arrays that its tiles fetch ahead: C, saved */
+    size_t n_fetch; /* arrays that its tiles fetch ahead: C, other */
+    const REAL *other; /* saved, or the totals that an update of C wants */
+    size_t ld_other;
     const REAL *run; /* what the next tile fetches instead: n_run times a row of its width, ld_run apart; NULL: none */
     size_t n_run, ld_run;
     size_t terms;
@@ -151,19 +153,19 @@ CR_INLINE void FN(tile)(const int MR, const int NV, const int TAIL, const FN(pro
      * may begin within a line, and that line came with the columns before (forward, 512 x 2000 x 2000 from NumPy's
      * arrays: 93 % of peak against 88). */
     size_t n_fetch = p->n_fetch * (size_t)MR;
-    size_t at_saved = p->n_fetch == 2 ? (size_t)MR : n_fetch; /* where p->saved follows C */
+    size_t at_other = p->n_fetch == 2 ? (size_t)MR : n_fetch; /* where p->other follows C */
     const REAL *line = to;
     size_t ld_line = ld_to;
     if (p->run != NULL) {
         line = p->run;
         ld_line = p->ld_run;
-        n_fetch = at_saved = p->n_run;
+        n_fetch = at_other = p->n_run;
     }
     for (size_t q = 0; q < terms; q++) {
         if (q < n_fetch) {
-            if (q == at_saved) {
-                line = p->saved + i * p->ld_saved + j;
-                ld_line = p->ld_saved;
+            if (q == at_other) {
+                line = p->other + i * p->ld_other + j;
+                ld_line = p->ld_other;
             }
             V(prefetch)(line + V_LANES - 1);
             if (NV > 1) {

@@ -89,15 +89,21 @@ int main(void)
         if (quick && shapes[s][0] * shapes[s][1] * shapes[s][2] > 200000) {
             continue;
         }
-        cr_f32_check_shape(shapes[s][0], shapes[s][1], shapes[s][2]);
-        cr_f64_check_shape(shapes[s][0], shapes[s][1], shapes[s][2]);
+        cr_f32_check_shape(shapes[s][0], shapes[s][1], shapes[s][2], random_below(4));
+        cr_f64_check_shape(shapes[s][0], shapes[s][1], shapes[s][2], random_below(4));
+    }
+    /* Weights beyond the second-level cache, rows enough to copy them or x. */
+    for (size_t far = 0; far < (quick ? 0 : 4); far++) {
+        cr_f32_check_shape(75, 270, 1601, far);
+        cr_f64_check_shape(75, 270, 1601, far);
+        cr_f32_check_shape(257, 270, 1601, far);
     }
     for (size_t s = 0; s < (quick ? 12 : 100); s++) {
         const size_t n_rows = 1 + random_below(s % 4 == 0 ? 600 : 40);
         const size_t n_in = 1 + random_below(s % 4 == 1 ? 600 : 70);
         const size_t n_out = 1 + random_below(s % 4 == 2 ? 600 : 70);
-        cr_f32_check_shape(n_rows, n_in, n_out);
-        cr_f64_check_shape(n_rows, n_in, n_out);
+        cr_f32_check_shape(n_rows, n_in, n_out, random_below(4));
+        cr_f64_check_shape(n_rows, n_in, n_out, random_below(4));
     }
     return cr_check_summary();
 }

@@ -207,11 +207,12 @@ static void V(check_backward_weight)(const cr_target *target, const size_t *shap
     free(sums.block);
 }
 
-static void V(check_shape)(size_t n_rows, size_t n_in, size_t n_out)
+/* far: rows of x (1), of w (2) are a multiple of 4 KiB apart, where they are often copied. Those of a wide dz always
+ * are. */
+static void V(check_shape)(size_t n_rows, size_t n_in, size_t n_out, size_t far)
 {
     const size_t shape[3] = {n_rows, n_in, n_out};
-    /* Rows a multiple of 4 KiB apart are often copied: those of a wide dz, and half of the others that could be. */
-    const int far_x = n_out >= 200 && random_below(2) == 0, far_w = n_rows >= 40 && random_below(2) == 0;
+    const int far_x = n_out >= 200 && far % 2 == 1, far_w = n_rows >= 40 && far >= 2;
     V(matrix) x = V(input)(n_rows, n_in, far_x ? (0 - n_in) % 1024 : random_below(3) * 3, random_below(4));
     V(matrix) w = V(input)(n_in, n_out, far_w ? (0 - n_out) % 1024 : random_below(3) * 7, random_below(4));
     V(matrix) dz = V(input)(n_rows, n_out, n_out < 1000 ? random_below(3) * 3 : (0 - n_out) % 1024, random_below(4));
