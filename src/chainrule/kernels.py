@@ -221,7 +221,8 @@ def activation(name: str, x: npt.ArrayLike, *, alpha: float | None = None, out: 
     -------
     ndarray, the shape of x
     """
-    kind = _kind(name, alpha)
+    # The call of _kind would be a seventh of a short array's time.
+    kind = _KINDS[name] if alpha is None and type(name) is str and name in _KINDS else _kind(name, alpha)
     quick = _core.quick_activation(kind.kind, kind.alpha, x, out)
     if quick is not None:
         return quick
@@ -263,8 +264,7 @@ def activation_backward(
     -------
     ndarray, the shape of dy
     """
-    # The call of _kind would be a seventh of a short array's time.
-    kind = _KINDS[name] if alpha is None and type(name) is str and name in _KINDS else _kind(name, alpha)
+    kind = _KINDS[name] if alpha is None and type(name) is str and name in _KINDS else _kind(name, alpha)  # as above
     if x is None or y is None:  # with both given, both are to be checked
         given = x if kind.kind in _SAVES_INPUT else y
         quick = _core.quick_activation_backward(kind.kind, kind.alpha, dy, given, out)
