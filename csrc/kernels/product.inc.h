@@ -21,8 +21,9 @@ static int FN(plain_kind)(int activation, REAL alpha)
  * high tiles, which read B less often.
  *
  * With AVX-512 panels pay only if rows of A share a set, too (1024 x 1024, 256 rows: 1.14 times as fast as without, with
- * rows of A elsewhere 0.95). Fewer rows are then laid out themselves, in place of B (24 to 128 rows 1.12 to 1.2; near or
- * odd weights 0.97 to 1.0; 256 rows against panels 1.0, of 4096 x 4096 0.96).
+ * rows of A elsewhere 0.95). Fewer rows are then laid out themselves, in place of B (24 to 128 rows: Zen 5 1.12 to 1.2,
+ * Zen 4 1.02 to 1.12; near or odd weights 0.97 to 1.0; 256 rows against panels 1.0, of 4096 x 4096 0.96), but not where
+ * that makes several groups of rows read B from memory (Zen 4, 2048 x 2048, 128 rows 0.87).
  *
  * Low tiles read B often (AVX2, panels against none: 1024 wide, 32 rows 1.14, 256 rows 1.30; 1000 wide 0.82 and 0.96),
  * so panels of near weights help them too: where rows lie 4 KiB apart (256 x 1024: 48 rows 1.0, 96 rows 1.08, 256 rows
@@ -37,7 +38,11 @@ static int FN(forward_way)(const FN(product) *p)
         if (is_near || row % 4096 != 0 || p->a_row * sizeof(REAL) % 4096 != 0) {
             return CR_PANEL_IN_PLACE;
         }
-        return p->m >= 256 ? CR_PANEL_COPIED : p->m > CR_TILE_ROWS ? CR_ROWS_COPIED : CR_PANEL_IN_PLACE;
+        const int passes_often = p->m > CR_COPIED_ROWS && p->k * p->n * sizeof(REAL) > CR_TURN_BYTES;
+        if (p->m >= 256) {
+            return CR_PANEL_COPIED;
+        }
+        return p->m > CR_TILE_ROWS && !passes_often ? CR_ROWS_COPIED : CR_PANEL_IN_PLACE;
     }
     size_t least = is_near ? SIZE_MAX : 128;
     if (row % 4096 == 0) {
