@@ -31,7 +31,7 @@ def parser() -> argparse.ArgumentParser:
         prog="python -m benchmarks",
         description="Kernels and training steps of chainrule against rivals; table, JSON, charts.",
         epilog="python -m benchmarks compare OLD.json NEW.json: what changed between two runs; "
-        "summary RESULTS.json: Markdown tables.",
+        "summary RESULTS.json: Markdown tables; processors: what a second thread can bring here.",
     )
     add = top.add_argument
     add("--quick", action="store_true", help="small cases, few rounds: about half a minute")
@@ -93,6 +93,10 @@ def main(arguments: list[str]) -> int:
         from .summary import main as summary
 
         return summary(arguments[1:])
+    if arguments[:1] == ["processors"]:
+        from .processors import main as processors
+
+        return processors(arguments[1:])
     top = parser()
     options = top.parse_args(arguments)
     if options.clock == "cpu" and options.threads > 1:

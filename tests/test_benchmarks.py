@@ -5,6 +5,7 @@ No time is looked at here but for being one.
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -85,3 +86,33 @@ def test_sums_up_and_compares(results):
     summary = room("summary", str(results))
     assert "| NumPy, careful | 5 |" in summary
     assert "faster, slower" in room("compare", str(results), str(results))
+
+
+def test_two_processors_are_placed_by_their_rates_and_the_time_one_way(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT))
+    from benchmarks.processors import Look
+
+    assert Look((0.52, 0.55), 25.0).place == "one core"
+    assert Look((0.98, 0.83), 40.0).place == "cores that share a cache"
+    assert Look((0.55, 1.0), 30.0).place == "cores that share a cache"  # the first one was disturbed
+    assert Look((1.0, 1.0), 180.0).place == "cores that share no cache"
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="threads are pinned on Linux alone")
+def test_one_processor_alone_is_refused(monkeypatch, capsys):
+    monkeypatch.syspath_prepend(str(ROOT))
+    from benchmarks import processors
+
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {5})
+    assert processors.main([]) == 1
+    assert capsys.readouterr().out == "not measured: this process may use one processor, 5\n"
+
+
+@pytest.mark.skipif(
+    not hasattr(os, "sched_getaffinity") or len(os.sched_getaffinity(0)) < 2 or shutil.which("cc") is None,
+    reason="wants Linux, two processors and a C compiler",
+)
+def test_looks_at_two_processors():
+    lines = room("processors", "--rests", "2", "--rest-ms", "1").splitlines()
+    assert lines[0].startswith("alone: ") and all("ns one way" in line for line in lines[1:3])
+    assert sum(int(line.split()[0]) for line in lines[3:]) == 2  # "1 of 2: one core", ..
