@@ -23,7 +23,7 @@
  * with each stall that follows. So a busy core costs little more than the second thread.
  *
  * One counter for all: shares of its own for each thread, the same in every step, so that each finds what it wrote last
- * time in its own cache, were tried and cost 3 to 7 % (docs/benchmarks.md, Zen 4).
+ * time in its own cache, were tried and cost 3 to 7 % (docs/benchmarks/zen4/README.md).
  *
  * fork: the child has none of the helpers; a handler makes its team new. Nothing is joined or freed, ever: helpers
  * are detached and the state is static, so a process can end at any moment.
