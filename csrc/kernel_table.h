@@ -20,8 +20,8 @@ typedef struct cr_update {
     double root_scale;   /* Adam: 1 / sqrt(1 - beta_2^t) */
 } cr_update;
 
-/* Scratch that the product kernels need, in elements, 64-byte aligned: one packed panel; or, for weight
- * gradients of CR_SCRATCH_WORK multiplications or more, panels of 256 columns and slabs of 64 rows. */
+/* Scratch that the product kernels need, in elements, 64-byte aligned: a packed panel and sums beside it, or copied
+ * rows; for weight gradients of CR_SCRATCH_WORK multiplications or more, panels of 256 columns and slabs of 64 rows. */
 #define CR_SCRATCH_MIN (CR_KB * 64 + 2048)
 #define CR_SCRATCH_WORK 16e6
 #define CR_SCRATCH_MAX (CR_KB * (256 + 64))

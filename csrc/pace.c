@@ -13,7 +13,8 @@
 #define ONE_SECONDS 0.5e-3
 /* A sleeping helper is there about 50 us after it was called. */
 #define AWAKE_SECONDS 100e-6
-/* Passes before the first trial, and after one that changed the number. */
+/* Passes before the first trial, if the rule gave several threads (if one: a single pass), and after a trial that
+ * changed the number. */
 #define SOON 16
 /* Passes between trials, up to MORE_MAX times as many if they are short: a lost one costs up to two passes more (LOST),
  * that is 3 % at first and 0.2 % in the end. */

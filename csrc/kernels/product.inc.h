@@ -5,7 +5,7 @@
  *   weight gradient    dw = x^T dz              C = A^T B, A = x,   B = dz    (product_weight.inc.h)
  *
  * Which way a product goes is one table, "Which way a product goes" in ARCHITECTURE.md. Read product_tile first, then
- * product_pack, product_loops, product_row, product_few, this file and product_weight.
+ * product_pack, product_loops, product_row, product_few, this file, product_weight_plan and product_weight.
  */
 
 /* leaky_relu with slope 0 is relu, as activations.inc.h has it. */
@@ -20,34 +20,34 @@ static int FN(plain_kind)(int activation, REAL alpha)
  * must pay: sooner where rows of B lie a multiple of 4 KiB apart, in one set of the first-level cache, and later with
  * high tiles, which read B less often.
  *
- * With AVX-512 panels pay only if rows of A share a set, too (1024 x 1024, 256 rows: 1.14 times as fast as without, with
- * rows of A elsewhere 0.95). Fewer rows are then laid out themselves, in place of B (24 to 128 rows: Zen 5 1.12 to 1.2,
- * Zen 4 1.02 to 1.12; near or odd weights 0.97 to 1.0; 256 rows against panels 1.0, of 4096 x 4096 0.96), but not where
- * that makes several groups of rows read B from memory (Zen 4, 2048 x 2048, 128 rows 0.87).
+ * With AVX-512 panels pay only if rows of A share a set, too (1024 x 1024, 256 rows: 1.14 times as fast as without,
+ * with rows of A elsewhere 0.95). Fewer rows are then laid out themselves, in place of B (24 to 128 rows: Zen 5 1.12 to
+ * 1.2, Zen 4 1.02 to 1.12; near or odd weights 0.97 to 1.0; 256 rows against panels 1.0, of 4096 x 4096 0.96), but not
+ * where that makes several groups of rows read B from memory (Zen 4, 2048 x 2048, 128 rows 0.87).
  *
- * Low tiles read B often (AVX2, panels against none: 1024 wide, 32 rows 1.14, 256 rows 1.30; 1000 wide 0.82 and 0.96),
- * so panels of near weights help them too: where rows lie 4 KiB apart (256 x 1024: 48 rows 1.0, 96 rows 1.08, 256 rows
- * 1.18) or 2 (512 x 512: 128 rows 1.0, 256 rows 1.04), and where vectors of B lie across two lines (weights that begin
- * 16 bytes into a line, 128 rows: 512 x 512 1.19, 256 x 256 1.06, 784 x 100 0.98). */
+ * Low tiles read B often (AVX2, panels against none: 1024 wide, 32 rows 1.14, 256 rows 1.30; 1000 wide, 32 rows 0.82,
+ * from 128 rows on 1.03 to 1.1), so panels of near weights help them too: where rows lie 4 KiB apart (256 x 1024: 48
+ * rows 1.0, 96 rows 1.08, 256 rows 1.18) or 2 (512 x 512: 128 rows 1.0, 256 rows 1.04), and where vectors of B lie
+ * across two lines (weights that begin 16 bytes into a line, 128 rows: 512 x 512 1.19, 256 x 256 1.06, 784 x 100
+ * 0.98). */
 static int FN(forward_way)(const FN(product) *p)
 {
-    const size_t vector = V_LANES * sizeof(REAL), row = p->ld_b * sizeof(REAL);
-    const int crooked = ((uintptr_t)p->b % vector | row % vector) != 0;
-    const int is_near = p->k * p->n * sizeof(REAL) <= CR_IN_PLACE_BYTES;
+    const size_t row = p->ld_b * sizeof(REAL);
+    const int is_near = FN(bytes_of_b)(p) <= CR_IN_PLACE_BYTES;
     if (CR_REGISTERS >= 32) {
         if (is_near || row % 4096 != 0 || p->a_row * sizeof(REAL) % 4096 != 0) {
             return CR_PANEL_IN_PLACE;
         }
-        const int passes_often = p->m > CR_COPIED_ROWS && p->k * p->n * sizeof(REAL) > CR_TURN_BYTES;
         if (p->m >= 256) {
             return CR_PANEL_COPIED;
         }
-        return p->m > CR_TILE_ROWS && !passes_often ? CR_ROWS_COPIED : CR_PANEL_IN_PLACE;
+        const int pays = p->m <= CR_COPIED_ROWS || FN(bytes_of_b)(p) <= CR_THIRD_LEVEL_BYTES;
+        return p->m > CR_TILE_ROWS && pays ? CR_ROWS_COPIED : CR_PANEL_IN_PLACE;
     }
     size_t least = is_near ? SIZE_MAX : 128;
     if (row % 4096 == 0) {
         least = is_near ? 48 : 32;
-    } else if (crooked && p->n >= 32 * V_LANES) {
+    } else if (p->n >= 32 * V_LANES && FN(b_is_crooked)(p)) {
         least = 128;
     } else if (is_near && row % 2048 == 0) {
         least = 192;
@@ -76,7 +76,7 @@ static void FN(dense_forward)(size_t n_rows, size_t n_in, size_t n_out, const RE
         FN(narrow_row)(&p);
     } else if (FN(are_streamed)(n_rows, n_in, n_out)) {
         FN(stream_rows)(&p, scratch);
-    } else if (n_rows == 1 && n_out % (8 * V_LANES) == 0 && n_in * n_out * sizeof(REAL) > CR_NEAR_BYTES) {
+    } else if (n_rows == 1 && n_out % (8 * V_LANES) == 0 && FN(bytes_of_b)(&p) > CR_FIRST_LEVEL_BYTES) {
         FN(panel_row)(&p);
     } else {
         const int way = FN(forward_way)(&p);
@@ -120,7 +120,6 @@ static void FN(dense_forward)(size_t n_rows, size_t n_in, size_t n_out, const RE
 static void FN(rows_aside)(const FN(product) *p, int kind, REAL alpha, int in_tile, size_t i,
                            size_t n_rows, REAL *scratch)
 {
-    const FN(ahead) none = {NULL, 0, 0, 0};
     size_t width;
     for (size_t j = 0; j < p->n; j += width) {
         width = FN(panel_width)(n_rows, p->n - j);
@@ -138,7 +137,7 @@ static void FN(rows_aside)(const FN(product) *p, int kind, REAL alpha, int in_ti
         do {
             FN(set_block)(&part, q);
             FN(pack_transposed)(width, part.terms, p->b + j * p->ld_b + q, p->ld_b, scratch, ld);
-            FN(panel_tiles)(&part, n_rows, p->a + i * p->a_row + q, scratch, ld, 0, 0, width, &none, NULL);
+            FN(panel_tiles)(&part, n_rows, p->a + i * p->a_row + q, scratch, ld, 0, 0, width, NULL, NULL);
             q += CR_KB;
         } while (q < p->k);
         if (!in_tile) {
@@ -153,7 +152,6 @@ static void FN(rows_aside)(const FN(product) *p, int kind, REAL alpha, int in_ti
  * scratch until all blocks are added, so dx may be saved. */
 static void FN(rows_turned)(const FN(product) *p, REAL *scratch)
 {
-    const FN(ahead) none = {NULL, 0, 0, 0};
     const size_t ld = 2 * V_LANES;
     /* With one block the panel of dz serves all groups, so these are short and stay in the first-level cache.
      * Otherwise it is laid out again for each group, less often if groups are longer; both fit scratch. */
@@ -176,13 +174,28 @@ static void FN(rows_turned)(const FN(product) *p, REAL *scratch)
                 if (i == 0 || p->k > CR_KB) {
                     FN(pack_transposed)(width, turned.terms, p->a + j * p->a_row + q, p->a_row, scratch, ld);
                 }
-                FN(panel_tiles)(&turned, rows, p->b + i * p->ld_b + q, scratch, ld, 0, 0, width, &none, NULL);
+                FN(panel_tiles)(&turned, rows, p->b + i * p->ld_b + q, scratch, ld, 0, 0, width, NULL, NULL);
                 q += CR_KB;
             } while (q < p->k);
             FN(store_transposed)(p, rows, width, total, ld, p->out + j * p->ld_out + i, p->ld_out,
                                  p->saved == NULL ? NULL : p->saved + j * p->ld_saved + i);
         }
     }
+}
+
+/* How many of the m rows are computed turned round: all, those that fill whole vectors, or none. They are if that moves
+ * a third of the elements or less and wastes at most a quarter of the lanes (measured: 32 x 512 x 512 85 % of peak
+ * against 65 %; 128 x 512 x 512 the same), and if w, which is read once for every two vectors of rows, is read at most
+ * twice or comes from a cache (512 x 4096 x 4096: 58 % of peak turned round, 80 not; 128 x 1024 x 1024 90 and 83). A
+ * few rows beyond whole vectors are left to few_rows (24 x 512 x 512 94 GFLOP/s, 81 with half of a vector idle). */
+CR_INLINE size_t FN(rows_to_turn)(const FN(product) *p)
+{
+    const int splits = CR_REGISTERS >= 32 && FN(are_few)(p->m % V_LANES, p->k, p->ld_b);
+    const size_t most = splits ? p->m - p->m % V_LANES : p->m;
+    const size_t lanes = (most + V_LANES - 1) / V_LANES * V_LANES;
+    const int passes_often = p->m > 4 * V_LANES && FN(bytes_of_b)(p) > CR_THIRD_LEVEL_BYTES;
+    const int pays = V_LANES > 1 && 4 * most >= 3 * lanes && p->n * p->k >= 3 * most * (p->n + p->k) && !passes_often;
+    return pays ? most : 0;
 }
 
 static void FN(dense_backward_input)(size_t n_rows, size_t n_in, size_t n_out, const REAL *dz, size_t ld_dz,
@@ -205,27 +218,18 @@ static void FN(dense_backward_input)(size_t n_rows, size_t n_in, size_t n_out, c
         return;
     }
     FN(set_tiles)(&p);
-    /* The product is turned round if that moves a third of the elements or less and wastes at most a quarter of the
-     * lanes (measured: 32 x 512 x 512 85 % of peak against 65 %; 128 x 512 x 512 the same), and if w, which is read
-     * once for every two vectors of rows, is read at most twice or comes from a cache (512 x 4096 x 4096: 58 % of peak
-     * turned round, 80 not; 128 x 1024 x 1024 90 and 83). A few rows beyond whole vectors are left to few_rows
-     * (24 x 512 x 512 94 GFLOP/s, 81 with half of a vector idle). */
-    const int splits = CR_REGISTERS >= 32 && FN(are_few)(n_rows % V_LANES, n_out, ld_w);
-    const size_t rest = splits ? n_rows % V_LANES : 0, most = n_rows - rest;
-    const size_t lanes = (most + V_LANES - 1) / V_LANES * V_LANES;
-    const int passes_often = n_rows > 4 * V_LANES && n_in * n_out * sizeof(REAL) > CR_TURN_BYTES;
-    if (V_LANES > 1 && (in_tile || dx != saved) && 4 * most >= 3 * lanes && n_in * n_out >= 3 * most * (n_in + n_out)
-        && !passes_often) {
-        p.m = most;
+    const size_t turned = in_tile || dx != saved ? FN(rows_to_turn)(&p) : 0;
+    if (turned > 0) {
+        p.m = turned;
         FN(rows_turned)(&p, scratch);
         if (!in_tile) {
-            FN(activation_backward)(kind, alpha, most, n_in, dx, ld_dx, saved, ld_saved, dx, ld_dx);
+            FN(activation_backward)(kind, alpha, turned, n_in, dx, ld_dx, saved, ld_saved, dx, ld_dx);
         }
-        if (rest != 0) {
-            p.m = rest;
-            p.a += most * ld_dz;
-            p.out += most * ld_dx;
-            p.saved = saved == NULL ? NULL : saved + most * ld_saved;
+        if (turned < n_rows) {
+            p.m = n_rows - turned;
+            p.a += turned * ld_dz;
+            p.out += turned * ld_dx;
+            p.saved = saved == NULL ? NULL : saved + turned * ld_saved;
             FN(few_rows)(&p, kind, alpha, in_tile, scratch);
         }
         return;

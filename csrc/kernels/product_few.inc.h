@@ -1,15 +1,13 @@
 /* product_few.inc.h - C = A B^T for a few rows of A: the input gradient of a few rows, dx = (dz w^T) f', whose time
- * goes into bringing w into registers; turned round, a few columns of any product; and products of one column.
+ * goes into bringing w into registers; turned round, a few columns of this product and of forward; and products of one
+ * column.
  *
  * Lanes run over the inputs (contract of bits, 1), so blocks of w are transposed. For a few rows it does not pay to
  * store them as a panel and to read that again: a block of V_LANES rows and columns of w stays in registers and
  * serves all rows, a chain of V_LANES multiply-adds each (256 x 256, 1 row: 4.9 us where a panel took 8.1).
  */
 
-#ifndef CR_FEW_BYTES
-/* A single row is one chain of multiply-adds, each of which waits for the one before. So the sums for two vectors of
- * inputs take turns, or for four of few lanes. More rows, and a w that is read from far away, gain nothing by that. */
-#define CR_FEW_BYTES ((size_t)768 << 10)
+#ifndef CR_FEW_TERMS
 /* With 16 registers the block leaves hardly any for sums: so one or two rows only, and only where a panel of four
  * vectors would not stay in the first-level cache either. */
 #define CR_FEW_TERMS 192
@@ -114,10 +112,12 @@ CR_NOINLINE void FN(few_totals)(const FN(product) *p, size_t j, size_t end, REAL
     }
 }
 
-/* All rows of C = A B^T; dx may be saved. */
+/* All rows of C = A B^T; dx may be saved. A single row is one chain of multiply-adds, each of which waits for the one
+ * before, so the sums for two vectors of inputs take turns, or for four of few lanes. More rows, and a w that is read
+ * from far away, gain nothing by that. */
 static void FN(few_rows)(const FN(product) *p, int kind, REAL alpha, int in_tile, REAL *scratch)
 {
-    const int near = p->m == 1 && p->n * p->k * sizeof(REAL) <= CR_FEW_BYTES;
+    const int near = p->m == 1 && FN(bytes_of_b)(p) <= CR_SECOND_LEVEL_BYTES;
     const size_t step = (V_LANES < 8 ? 4 : V_LANES < 16 || near ? 2 : 1) * V_LANES; /* inputs at a time */
     for (size_t j = 0; j < p->n; j += step) {
         const size_t end = j + FN(smaller)(p->n - j, step);

@@ -4,18 +4,17 @@
  * changes the order of the sums: every choice is free to be retuned.
  */
 
-#ifndef CR_IN_PLACE_BYTES
-/* An operand up to this size is read as it lies: it stays in a second-level cache of 1 MiB or nearly so, and
- * panels of it would cost more than they save (measured: 512 x 784 floats still gain nothing from panels). */
+#ifndef CR_FIRST_LEVEL_BYTES
+/* Weights up to these sizes are found there when they are come back to, beside what else a product touches: in a
+ * first-level cache of 32 KiB or more, a second-level one of 1 MiB, a third-level one that others use too. */
+#define CR_FIRST_LEVEL_BYTES ((size_t)32 << 10)
+#define CR_SECOND_LEVEL_BYTES ((size_t)768 << 10)
+#define CR_THIRD_LEVEL_BYTES ((size_t)8 << 20)
+/* An operand up to this size is read as it lies: enough of it stays in a second-level cache, so that panels of it would
+ * cost more than they save (measured: 512 x 784 floats still gain nothing from panels). */
 #define CR_IN_PLACE_BYTES ((size_t)1600 << 10)
 /* Rows of A taken together keep one block of A (CR_KB columns) to this: half a second-level cache. */
 #define CR_ROWS_BYTES ((size_t)512 << 10)
-/* Weights above this lie in no second-level cache. */
-#define CR_STREAM_BYTES ((size_t)768 << 10)
-/* Weights up to this lie in a first-level cache. */
-#define CR_NEAR_BYTES ((size_t)32 << 10)
-/* Weights up to this lie in a third-level cache. */
-#define CR_TURN_BYTES ((size_t)8 << 20)
 /* Rows that are fetched ahead of the one that is copied. */
 #define CR_COPIED_AHEAD 8
 /* Rows whose totals fit scratch beside a panel: CR_KB x 2 V_LANES + rows x 2 V_LANES <= CR_SCRATCH_MIN for
@@ -30,6 +29,18 @@ enum { CR_PANEL_IN_PLACE, CR_PANEL_COPIED, CR_PANEL_TRANSPOSED, CR_ROWS_COPIED }
 CR_INLINE size_t FN(smaller)(size_t a, size_t b)
 {
     return a < b ? a : b;
+}
+
+CR_INLINE size_t FN(bytes_of_b)(const FN(product) *p)
+{
+    return p->k * p->n * sizeof(REAL);
+}
+
+/* Whether vectors of B, as it lies, stand across two lines of the cache. */
+CR_INLINE int FN(b_is_crooked)(const FN(product) *p)
+{
+    const size_t vector = V_LANES * sizeof(REAL);
+    return ((uintptr_t)p->b % vector | p->ld_b * sizeof(REAL) % vector) != 0;
 }
 
 /* Set the product to its block of terms that begins at q. */
@@ -72,7 +83,7 @@ static int FN(panel_shape)(size_t width, size_t *tail)
     return width == 2 * V_LANES ? CR_TILE_FULL : width > V_LANES ? CR_TILE_TAIL : CR_TILE_NARROW;
 }
 
-/* An array that will be packed soon; rows 0: none. */
+/* An array that will be packed soon. */
 typedef struct FN(ahead) {
     const REAL *start;
     size_t rows, cols, ld;
@@ -106,9 +117,9 @@ static void FN(next_run)(FN(product) *p, size_t width)
     }
 }
 
-/* The tiles of one panel of columns, j to j + width: rows i to i + n_rows of C, split evenly. a: row i of A
- * at the block's first term. next: a panel that lies in rows as b does and that the first tile fetches, row by row;
- * NULL: none. */
+/* The tiles of one panel of columns, j to j + width: rows i to i + n_rows of C, split evenly. a: row i of A at the
+ * block's first term. ahead: fetched meanwhile, NULL: nothing. next: a panel that lies in rows as b does and that the
+ * first tile fetches, row by row; NULL: none. */
 static void FN(panel_tiles)(FN(product) *p, size_t n_rows, const REAL *a, const REAL *b, size_t ld_b,
                             size_t i, size_t j, size_t width, const FN(ahead) *ahead, const REAL *next)
 {
@@ -122,7 +133,7 @@ static void FN(panel_tiles)(FN(product) *p, size_t n_rows, const REAL *a, const 
     const size_t rows = n_tiles == 1 ? n_rows : n_rows / n_tiles, more = n_rows - rows * n_tiles;
     for (size_t t = 0; t < n_tiles; t++) {
         const size_t height = rows + (t < more);
-        if (ahead->rows != 0) {
+        if (ahead != NULL) {
             FN(prefetch_rows)(ahead->rows * t / n_tiles, ahead->rows * (t + 1) / n_tiles, ahead->cols,
                               ahead->start, ahead->ld);
         }
@@ -147,7 +158,7 @@ static void FN(panel_tiles)(FN(product) *p, size_t n_rows, const REAL *a, const 
  * in a step of 256 rows and 8 in predicting 1024, 2048-2048-2048-10 with 64 rows 9.) */
 static const REAL *FN(next_in_place)(const FN(product) *p, size_t q, size_t j, size_t width)
 {
-    if (p->k * p->n * sizeof(REAL) <= (p->m <= CR_TILE_ROWS ? CR_TURN_BYTES : CR_STREAM_BYTES)) {
+    if (FN(bytes_of_b)(p) <= (p->m <= CR_TILE_ROWS ? CR_THIRD_LEVEL_BYTES : CR_SECOND_LEVEL_BYTES)) {
         return NULL;
     }
     if (j + width < p->n) {
@@ -159,11 +170,10 @@ static const REAL *FN(next_in_place)(const FN(product) *p, size_t q, size_t j, s
 /* One block of terms, from q, of rows i to i + n_rows, over panels of B as they lie. a: row i of A at term q. */
 static void FN(block_in_place)(FN(product) *p, size_t q, size_t i, size_t n_rows, const REAL *a)
 {
-    const FN(ahead) none = {NULL, 0, 0, 0};
     size_t width;
     for (size_t j = 0; j < p->n; j += width) {
         width = FN(panel_width)(n_rows, p->n - j);
-        FN(panel_tiles)(p, n_rows, a, p->b + q * p->ld_b + j, p->ld_b, i, j, width, &none,
+        FN(panel_tiles)(p, n_rows, a, p->b + q * p->ld_b + j, p->ld_b, i, j, width, NULL,
                         FN(next_in_place)(p, q, j, width));
     }
 }
@@ -203,7 +213,7 @@ static void FN(rows_block)(FN(product) *p, int way, size_t q, size_t i, size_t n
         width = FN(panel_width)(n_rows, p->n - j);
         const size_t ld = (width + V_LANES - 1) / V_LANES * V_LANES;
         const size_t next = FN(smaller)(p->n - j - width, width);
-        FN(ahead) ahead = {NULL, 0, 0, 0};
+        FN(ahead) ahead = {NULL, 0, 0, 0}; /* nothing, after the last panel */
         if (way == CR_PANEL_COPIED) {
             const REAL *const b = p->b + q * p->ld_b + j;
             FN(pack_rows)(p->terms, width, b, p->ld_b, scratch, ld);

@@ -102,7 +102,7 @@ CR_INLINE int FN(are_streamed)(size_t n_rows, size_t k, size_t n)
     if (bytes > CR_FAR_BYTES) {
         return n_rows <= (CR_REGISTERS >= 32 ? 10 : 4);
     }
-    if (bytes > CR_STREAM_BYTES) {
+    if (bytes > CR_SECOND_LEVEL_BYTES) {
         return n_rows <= (CR_REGISTERS >= 32 ? 3 : 2);
     }
     if (n_rows == 1) {

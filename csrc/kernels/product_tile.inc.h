@@ -84,7 +84,7 @@ enum {
     CR_END_DESCEND        /* out = fma(factor, z, out): plain SGD with factor = -learning_rate */
 };
 
-/* The shapes of a tile. FULL ones store whole vectors; the others `tail` lanes of their last one. */
+/* The shapes of a tile. FULL and WIDE ones store whole vectors; the others `tail` lanes of their last one. */
 enum { CR_TILE_NARROW, CR_TILE_TAIL, CR_TILE_FULL, CR_TILE_WIDE };
 #endif
 

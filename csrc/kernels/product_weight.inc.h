@@ -53,7 +53,6 @@ static void FN(weight_columns)(FN(product) *p, const FN(weight_plan) *plan, size
                                REAL *scratch)
 {
     const FN(tiling) *const tiling = &plan->tiling;
-    const FN(ahead) none = {NULL, 0, 0, 0};
     const REAL *const a = p->a + q * p->a_col, *const b = p->b + q * p->ld_b;
     REAL *const panels = scratch + CR_KB * CR_SLABS;
     const size_t terms = p->terms, whole = 2 * V_LANES;
@@ -84,7 +83,7 @@ static void FN(weight_columns)(FN(product) *p, const FN(weight_plan) *plan, size
                                   a + next, p->a_col);
             }
             FN(panel_tiles)(&part, height, rows, plan->copied ? panels + (j - c) * CR_KB : b + j,
-                            plan->copied ? whole : p->ld_b, i, j, width, &none, NULL);
+                            plan->copied ? whole : p->ld_b, i, j, width, NULL, NULL);
         }
     }
 }
@@ -111,7 +110,6 @@ static void FN(weight_product)(FN(product) *p, REAL *scratch)
  * written transposed. The same chains, so the same bits. */
 static void FN(weight_turned)(const FN(product) *p, REAL *scratch)
 {
-    const FN(ahead) none = {NULL, 0, 0, 0};
     const size_t ld = p->n <= CR_TILE_ROWS_WIDE ? 4 * V_LANES : 2 * V_LANES;
     REAL *const g = scratch + p->n * ld; /* one panel of dw, compact, for SGD */
     size_t width;
@@ -127,7 +125,7 @@ static void FN(weight_turned)(const FN(product) *p, REAL *scratch)
         do {
             FN(set_block)(&turned, q);
             FN(panel_tiles)(&turned, p->n, turned.a + q * turned.a_col, turned.b + q * turned.ld_b, turned.ld_b,
-                            0, 0, width, &none, NULL);
+                            0, 0, width, NULL, NULL);
             q += CR_KB;
         } while (q < p->k);
         REAL *const out = p->out + j * p->ld_out;

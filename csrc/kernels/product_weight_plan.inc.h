@@ -1,4 +1,5 @@
-/* product_weight_plan.inc.h - which way a weight gradient C = A B goes, A = x^T, B = dz: by shape and addresses alone. */
+/* product_weight_plan.inc.h - which way a weight gradient C = A B goes, A = x^T, B = dz: by shape and addresses alone.
+ */
 
 #ifndef CR_GROUP_COLUMNS
 /* Columns of B copied together where copying pays: with the slabs of A they fit scratch (AVX2, 1024 columns: 256
@@ -52,8 +53,6 @@ CR_INLINE int FN(slabs_pay)(const FN(product) *p)
  * lines (AVX-512, 1000 x 1000 x 1000: 88 % of peak against 84; 784 x 512 with 1024 rows 87 against 82). */
 CR_INLINE int FN(copies_pay)(const FN(product) *p)
 {
-    const size_t vector = V_LANES * sizeof(REAL);
-    const int crooked = ((uintptr_t)p->b % vector | p->ld_b * sizeof(REAL) % vector) != 0;
     const int one_set = p->ld_b * sizeof(REAL) % 4096 == 0;
     if (V_LANES == 1 || (double)p->m * (double)p->n * (double)p->k < CR_SCRATCH_WORK) {
         return 0;
@@ -61,8 +60,8 @@ CR_INLINE int FN(copies_pay)(const FN(product) *p)
     if (CR_TILE_ROWS < 12) {
         return one_set ? p->m >= 128 : p->m >= 48 && p->k >= CR_COPY_TERMS;
     }
-    return crooked && p->k >= CR_COPY_TERMS && p->n >= 32 * V_LANES && !FN(x_is_near)(p)
-           && p->k * p->n * sizeof(REAL) > CR_STREAM_BYTES;
+    return p->k >= CR_COPY_TERMS && p->n >= 32 * V_LANES && !FN(x_is_near)(p)
+           && FN(bytes_of_b)(p) > CR_SECOND_LEVEL_BYTES && FN(b_is_crooked)(p);
 }
 
 CR_INLINE FN(weight_plan) FN(plan_weight)(const FN(product) *p)

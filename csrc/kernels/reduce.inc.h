@@ -32,7 +32,7 @@ CR_INLINE size_t FN(before_line)(const REAL *p, size_t n)
 }
 
 #ifndef CR_FAR_BYTES
-/* Arrays above this lie in no third-level cache. */
+/* Arrays above this lie in no third-level cache, whoever else uses it. */
 #define CR_FAR_BYTES ((size_t)24 << 20)
 #endif
 

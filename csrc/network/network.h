@@ -25,7 +25,7 @@ typedef struct cr_record {
     size_t running;       /* batch norm: mean here, variance n_out further on */
     int activation;       /* CR_IDENTITY for all but dense and activation layers */
     int saves_input;      /* its derivative needs the input of the activation rather than the output */
-    int by_row;
+    int by_row; /* its activation looks at whole rows: softmax, log-softmax */
     int active;           /* does something at inference: not dropout, not an identity activation */
     /* The dense layer above applies this layer's f' in the epilogue of its input gradient. */
     int derivative_above;
@@ -54,7 +54,7 @@ typedef struct cr_arena {
     cr_buffers *layers;
     double *row_loss;        /* n_rows */
     double *norm_parts;      /* sums of squares of the parameter ranges */
-    size_t *first_task;      /* n_layers + 1: see backward.inc.h */
+    size_t *first_task;      /* n_layers + 1: see parameters.inc.h */
     void *x, *target, *weight; /* rows gathered by fit */
     int32_t *labels;
     size_t ld_x, ld_target;

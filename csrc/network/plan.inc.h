@@ -5,10 +5,10 @@
 /* A slab of the weight gradient, the matching pieces of weight and optimizer state, and some rows of x and dz should
  * stay in the second-level cache. */
 #define SLAB_BYTES ((size_t)256 * 1024)
-/* But a dz of more than NEAR_BYTES comes from the third level again for every slab, so a few large slabs are better
+/* But a dz of more than DZ_NEAR_BYTES comes from the third level again for every slab, so a few large slabs are better
  * (Adam, AVX2: 512 x 4096 x 4096 with slabs of 16 rows 1.12 s a step, of 256 rows 0.88; 1024^3 with 64 rows 173 ms,
  * with all 160). */
-#define NEAR_BYTES ((size_t)1024 * 1024)
+#define DZ_NEAR_BYTES ((size_t)1024 * 1024)
 #define FAR_SLAB_BYTES ((size_t)4096 * 1024)
 /* Where a slab begins is chosen within so many elements, a page. */
 #define SLAB_SLACK (4096 / sizeof(REAL))
@@ -21,7 +21,7 @@ static size_t RN(slab_size)(const cr_network *net, size_t n_rows)
     for (size_t i = 0; i < net->n_layers; i++) {
         const cr_record *r = &net->records[i];
         if (r->kind == CR_LAYER_DENSE) {
-            const int stays = cr_size_mul(cr_size_mul(n_rows, r->n_out), sizeof(REAL)) <= NEAR_BYTES;
+            const int stays = cr_size_mul(cr_size_mul(n_rows, r->n_out), sizeof(REAL)) <= DZ_NEAR_BYTES;
             const size_t all = r->n_in * r->n_out;
             const size_t least = SLAB_ROWS_MIN * r->n_out;
             size_t slab = (stays ? SLAB_BYTES : FAR_SLAB_BYTES) / sizeof(REAL);
@@ -119,8 +119,9 @@ typedef struct RN(pass) {
     cr_network *net;
     const RN(kernels) *kernels;
     size_t n_rows;
-    cr_threads threads;
-    size_t n_threads, chunk; /* rows a task takes */
+    cr_threads threads;  /* by rule, and at most */
+    size_t n_threads;    /* that it is given */
+    size_t chunk;        /* rows a task takes */
 
     /* The batch. With `order` set the rows order[0 .. n_rows-1] of source are gathered into the arena first. */
     const REAL *x;
