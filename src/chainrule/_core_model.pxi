@@ -51,13 +51,25 @@ cdef class Model:
         return out
 
     def train_step(self, x, y, sample_weight=None):
-        """One step on one batch: forward, loss, backward, update; the loss before the update.
+        """One step on one batch: forward, loss, backward, update.
 
         Parameters
         ----------
-        x : array of shape (n_rows, n_in)
-        y : array of shape (n_rows, n_out), or (n_rows,) class labels
-        sample_weight : array of shape (n_rows,), optional
+        x : array_like, shape (n_rows, n_in)
+        y : array_like, shape (n_rows, n_out), or (n_rows,) class labels
+        sample_weight : array_like, shape (n_rows,), optional
+
+        Returns
+        -------
+        float
+            The loss before the update.
+
+        Raises
+        ------
+        RuntimeError
+            If the model is not compiled, or is training already.
+        TypeError, ValueError
+            If an argument does not fit; nothing has changed then.
         """
         cdef Network network = self._network
         cdef cr.cr_rows rows

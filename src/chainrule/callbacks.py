@@ -176,6 +176,11 @@ class EarlyStopping(Callback):
         Best value seen.
     best_epoch, stopped_epoch : int or None
         Where it was seen; where training was stopped (None if it ran to its end).
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument does not fit.
     """
 
     def __init__(
@@ -279,6 +284,11 @@ class Checkpoint(Callback):
     ----------
     best : float or None
         Best monitored value saved.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument does not fit.
     """
 
     def __init__(
@@ -353,6 +363,11 @@ class LambdaCallback(Callback):
     on_epoch_begin : callable (epoch) -> None, optional
     on_epoch_end : callable (epoch, logs) -> None, optional
     on_batch_end : callable (step, loss) -> None, optional
+
+    Raises
+    ------
+    TypeError
+        If one of them cannot be called.
     """
 
     def __init__(

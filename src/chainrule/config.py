@@ -40,6 +40,11 @@ def get_num_threads() -> int:
 def num_threads(n: int | None) -> Iterator[None]:
     """Limit the threads inside a `with` block; the limit is the process's, not this Python thread's.
 
+    Parameters
+    ----------
+    n : int or None
+        As for `set_num_threads`.
+
     Examples
     --------
     >>> import chainrule as cr
@@ -62,6 +67,16 @@ def show_config(mode: str = "stdout") -> dict[str, Any] | None:
     ----------
     mode : {"stdout", "dict"}
         "stdout" prints and returns None.
+
+    Returns
+    -------
+    dict or None
+        By name: version, compiler, isa, isas_built, isas_supported, threads, processors, numpy.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `mode` is something else.
     """
     facts: dict[str, Any] = {
         "version": _core.VERSION,

@@ -520,8 +520,9 @@ def dropout(
     x : array_like, shape (n_rows, n_cols)
     rate : float
         In [0, 1).
-    seed, layer, forward : int
-        The key of the mask.
+    seed : int
+    layer, forward : int, default=0
+        With `seed` the key of the mask.
     out : ndarray, same shape, optional
         May be x.
 

@@ -45,6 +45,11 @@ def accuracy(
     multilabel : bool, default=False
         Judge every element against the threshold instead of one decision a row.
 
+    Returns
+    -------
+    float
+        In [0, 1].
+
     Notes
     -----
     A prediction that is NaN, or a row with one where the largest counts, is a wrong decision.
@@ -75,6 +80,11 @@ def top_k_accuracy(
     sample_weight : array_like, shape (n_rows,), optional
     k : int, default=5
         1 .. n_out.
+
+    Returns
+    -------
+    float
+        In [0, 1].
     """
     pred = _matrix(y_pred, "y_pred")
     k = integer(k, "k", at_least=1, at_most=pred.shape[1])
@@ -88,7 +98,18 @@ def top_k_accuracy(
 def mean_absolute_error(
     y_true: npt.ArrayLike, y_pred: npt.ArrayLike, sample_weight: npt.ArrayLike | None = None
 ) -> float:
-    """Return the mean of |y_pred - y_true| over rows and outputs."""
+    """Return the mean of |y_pred - y_true| over rows and outputs.
+
+    Parameters
+    ----------
+    y_true, y_pred : array_like, shape (n_rows,) or (n_rows, n_out)
+    sample_weight : array_like, shape (n_rows,), optional
+
+    Returns
+    -------
+    float
+        At least 0.
+    """
     pred = _matrix(y_pred, "y_pred")
     return _mean(_row_means(np.abs(pred - _like(y_true, pred))), sample_weight)
 
@@ -96,7 +117,18 @@ def mean_absolute_error(
 def mean_squared_error(
     y_true: npt.ArrayLike, y_pred: npt.ArrayLike, sample_weight: npt.ArrayLike | None = None
 ) -> float:
-    """Return the mean of (y_pred - y_true)^2 over rows and outputs."""
+    """Return the mean of (y_pred - y_true)^2 over rows and outputs.
+
+    Parameters
+    ----------
+    y_true, y_pred : array_like, shape (n_rows,) or (n_rows, n_out)
+    sample_weight : array_like, shape (n_rows,), optional
+
+    Returns
+    -------
+    float
+        At least 0.
+    """
     pred = _matrix(y_pred, "y_pred")
     return _mean(_row_means((pred - _like(y_true, pred)) ** 2), sample_weight)
 
@@ -104,7 +136,18 @@ def mean_squared_error(
 def root_mean_squared_error(
     y_true: npt.ArrayLike, y_pred: npt.ArrayLike, sample_weight: npt.ArrayLike | None = None
 ) -> float:
-    """Return the square root of `mean_squared_error`."""
+    """Return the square root of `mean_squared_error`.
+
+    Parameters
+    ----------
+    y_true, y_pred : array_like, shape (n_rows,) or (n_rows, n_out)
+    sample_weight : array_like, shape (n_rows,), optional
+
+    Returns
+    -------
+    float
+        At least 0.
+    """
     return math.sqrt(mean_squared_error(y_true, y_pred, sample_weight))
 
 
@@ -112,6 +155,16 @@ def r2_score(y_true: npt.ArrayLike, y_pred: npt.ArrayLike, sample_weight: npt.Ar
     """Return 1 - sum (y_true - y_pred)^2 / sum (y_true - mean y_true)^2, averaged over outputs.
 
     An output whose truth is constant counts 1 if predicted exactly, else 0.
+
+    Parameters
+    ----------
+    y_true, y_pred : array_like, shape (n_rows,) or (n_rows, n_out)
+    sample_weight : array_like, shape (n_rows,), optional
+
+    Returns
+    -------
+    float
+        At most 1.
     """
     pred = _matrix(y_pred, "y_pred")
     true = _like(y_true, pred)

@@ -55,6 +55,11 @@ class Sequential(Foundation):
     stop_training : bool
         Set it to True in a callback to end `fit` after the epoch.
 
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument does not fit: no layers, something else among them, or one that belongs to another model.
+
     Examples
     --------
     >>> import numpy as np
@@ -80,8 +85,8 @@ class Sequential(Foundation):
         ----------
         optimizer : str or Optimizer, default="sgd"
         loss : str, Loss or callable
-            A name of `losses.NAMES`, an object with options, or a function (prediction, target) -> (loss,
-            gradient) for a batch, which may take `sample_weight=` too.
+            Required; None is refused. A name of `losses.NAMES`, an object with options, or a function
+            (prediction, target) -> (loss, gradient) for a batch, which may take `sample_weight=` too.
         metrics : sequence of str, (str, dict) or callable, default=()
             Names of `metrics.NAMES`, with options if need be, or functions (y_true, y_pred) -> float. The
             threshold of "accuracy" for a single output is 0 with losses from logits, 0.5 with others.
@@ -173,10 +178,25 @@ class Sequential(Foundation):
         return self._predict(x, out, None)
 
     def forward(self, x: npt.ArrayLike, training: bool = False) -> Array:
-        """Return the output for `x`, (n_rows, n_out), keeping what `backward` needs.
+        """Return the output for `x`, keeping what `backward` needs.
 
-        With `training`, dropout is applied and batch norms use and fold in the batch's statistics. `x` must
-        stay as it is until `backward`.
+        Parameters
+        ----------
+        x : array_like, shape (n_rows, n_in)
+            Must stay as it is until `backward`.
+        training : bool, default=False
+            Apply dropout, and have batch norms use and fold in the batch's statistics.
+
+        Returns
+        -------
+        ndarray, shape (n_rows, n_out)
+
+        Raises
+        ------
+        RuntimeError
+            If the model is not built, or is training.
+        TypeError, ValueError
+            If `x` does not fit.
         """
         array = self._ready(x, "forward")
         assert self._engine is not None and self.n_out is not None
@@ -189,9 +209,18 @@ class Sequential(Foundation):
         return out
 
     def backward(self, dy: npt.ArrayLike) -> Array:
-        """Turn d loss / d output of the last `forward` into `gradients`; return d loss / d x, (n_rows, n_in).
+        """Turn d loss / d output of the last `forward` into `gradients`.
 
         The gradients are written, not added: plain sums over rows, without penalties.
+
+        Parameters
+        ----------
+        dy : array_like, shape (n_rows, n_out)
+
+        Returns
+        -------
+        ndarray, shape (n_rows, n_in)
+            d loss / d x.
 
         Raises
         ------
@@ -280,7 +309,7 @@ class Sequential(Foundation):
         validation_data : tuple (x, y) or (x, y, sample_weight), optional
         validation_split : float, default=0.0
             Part of the rows, the last ones, kept from training for validation. In [0, 1).
-        callbacks : sequence of Callback
+        callbacks : sequence of Callback, default=()
         verbose : {"auto", 0, 1, 2}
             0 prints nothing, 1 a live line, 2 a line an epoch; "auto" is 1 on a terminal, else 0.
         initial_epoch : int, default=0
@@ -325,14 +354,28 @@ class Sequential(Foundation):
         sample_weight: npt.ArrayLike | None = None,
         batch_size: int | None = None,
     ) -> dict[str, float]:
-        """Return {"loss": ..., metric: ...} for these rows, as at inference; penalties are part of the loss.
+        """Return loss and metrics for these rows, as at inference; penalties are part of the loss.
 
         Parameters
         ----------
-        x, y, sample_weight
+        x : array_like, shape (n_rows, n_in)
+        y : array_like, shape (n_rows, n_out) or (n_rows,)
             As in `fit`.
+        sample_weight : array_like, shape (n_rows,), optional
         batch_size : int, optional
             Rows per native call; changes no result.
+
+        Returns
+        -------
+        dict of str to float
+            "loss", and the metrics by their names.
+
+        Raises
+        ------
+        RuntimeError
+            If the model is not built or not compiled.
+        TypeError, ValueError
+            If an argument does not fit.
         """
         self._require_compiled("evaluate")
         array = self._ready(x, "evaluate")
@@ -349,8 +392,19 @@ class Sequential(Foundation):
         """Write the model to a file: layers, weights, how it was compiled, optimizer state and counters.
 
         The file holds data only and replaces an older one in one step; `chainrule.load` reads it. Layers written
-        in Python go in by name, without their code; models with losses, metrics or schedules that are Python
-        functions cannot be saved (TypeError). After a `fit` that was interrupted it holds where that stopped.
+        in Python go in by name, without their code. After a `fit` that was interrupted it holds where that stopped.
+
+        Parameters
+        ----------
+        path : str or path-like
+            Taken as it is: no extension is added.
+
+        Raises
+        ------
+        TypeError
+            If a loss, metric or schedule is a Python function, which a file cannot hold.
+        OSError
+            If the file cannot be written; an older one is then as it was.
         """
         from .io import save
 

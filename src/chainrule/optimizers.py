@@ -80,6 +80,11 @@ class SGD(Optimizer):
         weights alone see `Dense(l2=...)`.
     clip_norm, clip_value : float, optional
         Greater than 0.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a setting is outside its bounds, or `nesterov` has no momentum.
     """
 
     _kind = "sgd"

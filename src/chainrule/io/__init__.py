@@ -48,8 +48,14 @@ def load(path: str | PathLike[str], *, custom_objects: Mapping[str, type[Any]] |
     custom_objects : mapping of str to type, optional
         The classes of layers written in Python, by their names.
 
+    Returns
+    -------
+    Sequential
+
     Raises
     ------
+    TypeError
+        If `custom_objects` is no mapping of names to classes of layers.
     ValueError
         If the file is not a whole and sound model file, or names a layer that is not in `custom_objects`.
     OSError
