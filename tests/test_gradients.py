@@ -315,3 +315,37 @@ def test_check_gradients_of_a_float32_model_is_made_in_float64(rng):
     model = checked_model([cr.Dense(4, "tanh"), cr.Dense(3)], dtype="float32")
     x, t = rng.normal(size=(6, 2)).astype("f4"), rng.normal(size=(6, 3)).astype("f4")
     assert cr.check_gradients(model, x, t).max_error <= ERROR
+
+
+@pytest.mark.parametrize("python", [False, True])
+def test_a_gradient_of_nothing_is_no_error(python, rng):
+    """A batch norm takes the bias before it away: both gradients are roundings of 0."""
+    layers = [cr.Dense(5), cr.BatchNorm(), cr.Dense(2), *([Pass()] if python else [])]
+    model = cr.Sequential(layers, dtype="float64")
+    model.compile("sgd", "squared_error")
+    x, y = rng.normal(size=(8, 4)), rng.normal(size=(8, 2))
+    found = cr.check_gradients(model, x, y)
+    assert found.max_error < ERROR and found.errors["layer 0 (Dense) parameter 1"] > 0
+
+
+def test_a_wrong_gradient_shows_however_small_it_is(rng):
+    class Wrong(Pass):
+        def backward(self, dy):
+            return 1.01 * super().backward(dy)
+
+    layers = [cr.Dense(3, "tanh", weight_initializer=np.full((4, 3), 1e-7)), Wrong(), cr.Dense(2)]
+    model = cr.Sequential(layers, dtype="float64")
+    model.compile("sgd", "squared_error")
+    found = cr.check_gradients(model, 1e-4 * rng.normal(size=(8, 4)), rng.normal(size=(8, 2)))
+    assert found.errors["layer 0 (Dense) parameter 0"] > 1e-4
+
+
+def test_backward_after_a_check_wants_a_forward(rng):
+    model = cr.Sequential([cr.Dense(3), Pass()], dtype="float64")
+    model.compile("sgd", "squared_error")
+    x, y = rng.normal(size=(8, 4)), rng.normal(size=(8, 3))
+    model.build(4)
+    model.forward(x)
+    cr.check_gradients(model, x[:2], y[:2])
+    with pytest.raises(RuntimeError, match=r"^backward needs a forward before it"):
+        model.backward(np.ones((8, 3)))

@@ -449,6 +449,7 @@ class WithArrays(Pass):
     ([np.ones(2, int)], [np.ones(2)], TypeError,
      r"^parameters\[0\] of layer 0 \(WithArrays\) must be an array of float32 or float64, got int(32|64)$"),
     ([[1.0]], [[1.0]], TypeError, r"^parameters\[0\] .* must be an array of float32 or float64, got list$"),
+    ([np.broadcast_to(1.0, 2)], [np.ones(2)], ValueError, r"^parameters\[0\] of layer 0 \(WithArrays\) is read-only$"),
 ])  # fmt: skip
 def test_arrays_of_users_layers_are_checked(parameters, gradients, error, match, x):
     model = cr.Sequential([WithArrays(parameters, gradients), cr.Dense(3)], dtype="float64")
@@ -481,3 +482,37 @@ def test_the_base_class_says_what_is_missing():
         model.predict(np.ones((1, 2)))
     with pytest.raises(NotImplementedError, match=r"^Nothing needs a method backward\(dy\)$"):
         Nothing().backward(np.ones((1, 2)))
+
+
+def test_predicting_leaves_what_backward_needs(x):
+    """Between forward and backward, or within a user's loss: as in a model of native layers."""
+
+    def trained(python):
+        model = cr.Sequential([cr.Dense(5, "tanh"), cr.BatchNorm(), cr.Dense(3), *([Pass()] if python else [])], seed=1)
+
+        def loss(prediction, target):
+            model.predict(x[:2])
+            return float(np.sum((prediction - target) ** 2)), 2 * (prediction - target)
+
+        model.compile("sgd", loss)
+        model.build(N_IN)
+        model.forward(x, training=True)
+        model.predict(x[:4])
+        model.evaluate(x[:3], np.zeros((3, 3)))
+        dx = model.backward(np.ones((N_ROWS, 3)))
+        model.train_step(x, np.ones((N_ROWS, 3)))
+        return [dx, *model.get_weights()]
+
+    for native, python in zip(trained(False), trained(True), strict=True):
+        np.testing.assert_array_equal(native, python)
+
+
+@pytest.mark.parametrize("bad", [
+    np.array([[2, "a"], [1, 1]], object), np.ones((2, 2)) * 1j, np.full((2, 2), "1.5"),
+])  # fmt: skip
+def test_a_view_takes_real_numbers_whole_or_not_at_all(bad):
+    dense = built(cr.Dense(2), n_in=2)
+    before = dense.weight.copy()
+    with pytest.raises(TypeError, match=r"^weight must hold real numbers, got dtype"):
+        dense.weight = bad
+    np.testing.assert_array_equal(dense.weight, before)

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from . import _core, initializers
+from . import _arrays, _core, initializers
 from ._checks import integer, real_dtype
 from ._checks import seed as as_seed
 from ._data import matrix
@@ -105,12 +105,11 @@ class View:
 
     def __set__(self, layer: "NativeLayer", value: npt.ArrayLike) -> None:
         view = self.__get__(layer, type(layer))
-        array = np.asarray(value)
+        array = _arrays.real(self._name, value)
         if view is None or array.shape != view.shape:
             shape = None if view is None else view.shape
             raise ValueError(f"{self._name} must have shape {shape}, got {array.shape}")
-        with _core.StandardMode():
-            view[...] = array
+        _core.copy_all([view], [_arrays.converted(array, view.dtype)])
 
 
 class NativeLayer(Described, Layer):

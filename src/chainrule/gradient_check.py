@@ -16,11 +16,16 @@ from .model import Sequential
 
 Array = npt.NDArray[Any]
 
+# Of the model's largest gradient: smaller ones than this are compared with it.
+_LEAST_SCALE = 1e-3
+
 
 class GradientCheck(NamedTuple):
     """What `check_gradients` found.
 
-    An error is max |backward - numeric| / max(max |backward|, max |numeric|) over an array.
+    An error is max |backward - numeric| / max(max |backward|, max |numeric|) over an array. For arrays whose gradient
+    is next to nothing, such as a bias before a batch norm, a thousandth of the model's largest stands in the
+    denominator, because the quotient of two roundings says nothing.
 
     Attributes
     ----------
@@ -91,14 +96,14 @@ def check_gradients(
     weights, undo = checked.get_weights(), checked._keep_statistics()
     try:
         analytic, dx = loss.gradients()
-        errors = {
-            name: _error(gradient, *loss.numeric(array, limit))
-            for (name, array), gradient in zip(_named(checked), analytic, strict=True)
-        }
-        errors["x"] = _error(dx, *loss.numeric(loss.x, limit))
+        named = [*zip(_named(checked), analytic, strict=True), (("x", loss.x), dx)]
+        pairs = {name: _chosen(gradient, *loss.numeric(array, limit)) for (name, array), gradient in named}
     finally:
         checked.set_weights(weights)
         undo.put_back()
+        checked._forward_shape = None  # what a forward before this had kept is gone
+    least = _LEAST_SCALE * max(_largest(*pair) for pair in pairs.values())
+    errors = {name: _error(*pair, least) for name, pair in pairs.items()}
     return GradientCheck(errors, max(errors.values(), key=lambda error: (error != error, error)))
 
 
@@ -176,8 +181,16 @@ class _Loss:
         return indices, values
 
 
-def _error(analytic: Array, indices: Array, numeric: Array) -> float:
-    chosen = analytic.reshape(-1)[indices].astype(np.float64)
-    scale = float(max(np.abs(chosen).max(initial=0.0), np.abs(numeric).max(initial=0.0)))
-    difference = float(np.abs(chosen - numeric).max(initial=0.0))
+def _chosen(analytic: Array, indices: Array, numeric: Array) -> tuple[Array, Array]:
+    """The gradient by backward, for the elements that were checked, and the numeric one."""
+    return analytic.reshape(-1)[indices].astype(np.float64), numeric
+
+
+def _largest(analytic: Array, numeric: Array) -> float:
+    return float(max(np.abs(analytic).max(initial=0.0), np.abs(numeric).max(initial=0.0)))
+
+
+def _error(analytic: Array, numeric: Array, least: float) -> float:
+    scale = max(_largest(analytic, numeric), least)
+    difference = float(np.abs(analytic - numeric).max(initial=0.0))
     return difference / scale if scale > 0.0 else difference

@@ -62,6 +62,7 @@ class LayerByLayer:
         self.n_parameters: int = sum(array.size for array in arrays)
         self._optimizer: _core.OptimizerSpec | None = None
         self._states: list[Array | None] = [None, None]
+        self._awaits_backward = False
 
     def _name(self, index: int) -> str:
         return f"layer {index} ({type(self.layers[index]).__name__})"
@@ -91,6 +92,8 @@ class LayerByLayer:
                     raise TypeError(
                         f"parameters[{i}] of {self._name(index)} must be an array of float32 or float64, got {kind}"
                     )
+                if not array.flags.writeable:
+                    raise ValueError(f"parameters[{i}] of {self._name(index)} is read-only")
                 yield index, array
 
     def gradients(self) -> Iterator[Array]:
@@ -116,6 +119,10 @@ class LayerByLayer:
 
     def forward(self, x: Array, training: bool, out: Array) -> None:
         """out = model(x), each layer keeping what its backward needs."""
+        self._awaits_backward = True
+        self._run(x, training, out)
+
+    def _run(self, x: Array, training: bool, out: Array) -> None:
         for index, layer in enumerate(self.layers):
             if isinstance(layer, Dropout):
                 layer._forwards = self.forwards
@@ -125,8 +132,13 @@ class LayerByLayer:
         out[...] = x
 
     def predict(self, x: Array, out: Array) -> None:
-        """out = model(x) as at inference."""
-        self.forward(x, False, out)
+        """out = model(x) as at inference; what the layers keep for a backward that is still to come stays."""
+        kept = [vars(layer).copy() for layer in self.layers] if self._awaits_backward else []
+        try:
+            self._run(x, False, out)
+        finally:
+            for layer, attributes in zip(self.layers, kept, strict=False):
+                layer.__dict__ = attributes
 
     def backward(self, dy: Array, out: Array | None) -> None:
         """Fill the layers' gradients; write dx to `out` unless it is None."""
@@ -137,6 +149,7 @@ class LayerByLayer:
             pass
         if out is not None:
             out[...] = dy
+        self._awaits_backward = False
 
     def _checked(self, values: Any, index: int, shape: tuple[int, int], method: str) -> Array:
         if np.shape(values) != shape:
