@@ -372,3 +372,20 @@ def test_a_copy_is_independent(data):
     for thread in threads:
         thread.join(60)
     assert state(model) == state(other)
+
+
+def test_a_path_may_be_bytes(data, tmp_path):
+    model = cr.Sequential([cr.Dense(3)])
+    model.build(4)
+    path = os.fsencode(tmp_path / "model.npz")
+    model.save(path)
+    assert weight_bits(cr.load(path)) == weight_bits(model)
+    assert cr.Checkpoint(path).path == os.fsdecode(path)
+
+
+def test_a_folder_that_is_not_there_is_named_as_it_was_given(tmp_path):
+    model = cr.Sequential([cr.Dense(3)])
+    path = tmp_path / "missing" / "model.npz"
+    with pytest.raises(FileNotFoundError) as error:
+        model.save(path)
+    assert error.value.filename == str(path)

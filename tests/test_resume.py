@@ -388,3 +388,27 @@ def test_files_of_the_first_format_still_load(tmp_path):
 
     edited(path, back)
     assert state(cr.load(path)) == state(model)
+
+
+@pytest.mark.parametrize("through_a_file", [False, True])
+def test_a_finished_run_that_is_resumed_still_knows_its_best_weights(through_a_file, tmp_path):
+    """The best epoch was in the first part: what EarlyStopping restores at the end of the second is that."""
+    x, y = data()
+    loss = {"values": [3.0, 1.0, 2.0, 2.0, 2.0, 2.0]}  # of each epoch, as the callback is told
+
+    class Told(cr.EarlyStopping):
+        def on_epoch_end(self, epoch, logs):
+            super().on_epoch_end(epoch, {**logs, "told": loss["values"][epoch]})
+            if epoch == 1:
+                loss["best"] = self.model.get_weights()
+
+    model = compiled([cr.Dense(7, "relu"), cr.Dense(3)], "adam", n_in=N_IN)
+    model.fit(x, y % 3, epochs=4, callbacks=[Told("told", patience=9)])
+    if through_a_file:
+        model.save(tmp_path / "run.npz")
+        model = cr.load(tmp_path / "run.npz")
+    stopping = Told("told", patience=9)
+    model.fit(x, y % 3, epochs=6, callbacks=[stopping], resume=True)
+    assert (stopping.best, stopping.best_epoch) == (1.0, 1)
+    for got, best in zip(model.get_weights(), loss["best"], strict=True):
+        np.testing.assert_array_equal(got, best)

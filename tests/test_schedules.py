@@ -96,7 +96,8 @@ def test_the_schedule_is_computed_per_step_whichever_way_one_trains(name, python
     ({"patience": 1}, [5, 4, 4, 4, 4, 4], [1, 1, 1, 0.1, 0.1, 0.01]),
     ({"patience": 0}, [5, 5, 4, 4.5], [1, 0.1, 0.1, 0.01]),
     ({"patience": 0, "factor": 0.5, "minimum": 0.3}, [1, 1, 1, 1], [1, 0.5, 0.3, 0.3]),
-    ({"patience": 0, "cooldown": 2}, [1, 1, 1, 1, 1], [1, 0.1, 0.1, 0.01, 0.01]),
+    ({"patience": 0, "cooldown": 1}, [1, 1, 1, 1, 1], [1, 0.1, 0.1, 0.01, 0.01]),
+    ({"patience": 0, "cooldown": 2}, [1, 1, 1, 1, 1], [1, 0.1, 0.1, 0.1, 0.01]),
     ({"patience": 0, "min_delta": 0.5}, [5, 4.6, 4], [1, 0.1, 0.1]),
     ({"patience": 0, "mode": "max"}, [1, 2, 1], [1, 1, 0.1]),
     ({"patience": 0, "monitor": "val_accuracy"}, [0.5, 0.6, 0.5], [1, 1, 0.1]),
@@ -123,6 +124,15 @@ def test_reduce_on_plateau_in_fit(python, x, labels):
         rule.schedule.state = {"rate": 0.5}
     with pytest.raises(ValueError, match="ReduceOnPlateau monitors 'val_loss', but the epochs have loss"):
         compiled(optimizer=cr.SGD(schedules.ReduceOnPlateau(0.1))).fit(x, labels)
+
+
+def test_compile_restarts_the_schedule(x, labels):
+    optimizer = cr.SGD(schedules.ReduceOnPlateau(0.5, "loss", patience=0, min_delta=10.0))
+    model = compiled(optimizer=optimizer)
+    assert model.fit(x, labels, epochs=3)["learning_rate"] == [0.5, 0.5, 0.5 * 0.1]
+    assert model.fit(x, labels, epochs=1)["learning_rate"] == [0.5 * 0.1 * 0.1]
+    model.compile(optimizer, "softmax_cross_entropy")
+    assert model.fit(x, labels, epochs=2)["learning_rate"] == [0.5, 0.5]
 
 
 def test_reduce_on_plateau_by_hand(x, labels):
@@ -152,6 +162,7 @@ def test_reduce_on_plateau_by_hand(x, labels):
     (lambda: schedules.OneCycle(0.1, 1), ValueError, r"^total_steps must be an integer >= 2, got 1$"),
     (lambda: schedules.OneCycle(0.1, 9, rise=1.0), ValueError, r"^rise must be .* > 0 and < 1, got 1.0$"),
     (lambda: schedules.ReduceOnPlateau(0.1, factor=1.0), ValueError, r"^factor must be .* < 1, got 1.0$"),
+    (lambda: schedules.ReduceOnPlateau(0.1, 3), TypeError, r"^monitor must be a name such as 'val_loss', got 3$"),
     (lambda: schedules.Constant(0.1)(-1), ValueError, r"^step must be an integer >= 0, got -1$"),
     (lambda: schedules.Custom(3), TypeError, r"^function must be callable, got 3$"),
 ])  # fmt: skip

@@ -124,3 +124,10 @@ def real_dtype(value: Any) -> np.dtype[Any]:
         if value is not None and wanted is not None and wanted == dtype:
             return dtype
     raise ValueError(f"dtype must be float32 or float64, got {value!r}")
+
+
+def path_text(value: Any) -> str:
+    """Return a str, bytes or path-like object as a str; TypeError for anything else."""
+    if not isinstance(value, (str, bytes, os.PathLike)):
+        raise TypeError(f"path must be a str or path-like, got {value!r}")
+    return os.fsdecode(value)

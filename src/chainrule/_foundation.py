@@ -5,7 +5,7 @@ Python layers has a `LayerByLayer`, and each layer its own arrays. `Sequential` 
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
@@ -43,13 +43,30 @@ class Foundation(_core.Model):
                     claimed._owner = None
                 raise
         self.layers: list[Layer] = list(layers)
-        self.optimizer: optimizers.Optimizer | None = None
-        self.loss: losses.Loss | losses.UserLoss | None = None
-        self.metrics: list[metrics.Metric] = []
+        self._optimizer: optimizers.Optimizer | None = None
+        self._loss: losses.Loss | losses.UserLoss | None = None
+        self._metrics: list[metrics.Metric] = []
         self.history: History | None = None
         self.stop_training = False
         self._run: Run | None = None
         self._forget_build()
+
+    # What `compile` chose. Without setters: what is set here alone the engine would not know.
+
+    @property
+    def optimizer(self) -> optimizers.Optimizer | None:
+        """The optimizer, or None before `compile`, which alone changes it."""
+        return self._optimizer
+
+    @property
+    def loss(self) -> losses.Loss | losses.UserLoss | None:
+        """The loss, or None before `compile`, which alone changes it."""
+        return self._loss
+
+    @property
+    def metrics(self) -> list[metrics.Metric]:
+        """The metrics; `compile` changes them."""
+        return self._metrics
 
     # -- building --
 
@@ -231,6 +248,8 @@ class Foundation(_core.Model):
     def set_weights(self, weights: Sequence[npt.ArrayLike]) -> None:
         """Copy weights in, in the order of `get_weights`; ValueError and no change if a shape differs."""
         views = self._weight_views("set_weights")
+        if not isinstance(weights, Collection):
+            raise TypeError(f"weights must be a list of arrays, got {weights!r}")
         if len(weights) != len(views):
             raise ValueError(f"weights must hold {len(views)} arrays, got {len(weights)}")
         arrays = [np.asarray(values) for values in weights]

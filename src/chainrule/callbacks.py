@@ -3,11 +3,11 @@
 import math
 import time
 from collections.abc import Callable, Mapping
-from os import PathLike, fspath
+from os import PathLike
 from typing import TYPE_CHECKING, Any
 
 from . import _core, schedules
-from ._checks import choose, flag, integer, number
+from ._checks import choose, flag, integer, number, path_text
 
 if TYPE_CHECKING:
     from .model import Sequential
@@ -206,6 +206,7 @@ class EarlyStopping(Callback):
         self.stopped_epoch: int | None = None
         self._last_epoch: int | None = None
         self._waited = 0
+        # Those of the best epoch; [] where they are the model's own, because training has ended.
         self._best_weights: list[Any] | None = None
 
     def on_train_begin(self) -> None:
@@ -224,12 +225,13 @@ class EarlyStopping(Callback):
             self.model.stop_training = True
 
     def on_train_end(self) -> None:
-        if self._best_weights is not None and self.best_epoch != self._last_epoch:
+        if self._best_weights and self.best_epoch != self._last_epoch:
             self.model.set_weights(self._best_weights)
-        self._best_weights = None
+        if self._best_weights is not None:
+            self._best_weights = []
 
     def on_exception(self, error: BaseException) -> None:
-        if isinstance(error, FloatingPointError) and self._best_weights is not None:
+        if isinstance(error, FloatingPointError) and self._best_weights:
             self.model.set_weights(self._best_weights)
 
     def state_dict(self) -> dict[str, Any]:
@@ -251,7 +253,8 @@ class EarlyStopping(Callback):
             None if epoch is None else integer(epoch, "epoch", at_least=0) for epoch in (best_epoch, stopped, last)
         ]
         self.best_epoch, self.stopped_epoch, self._last_epoch = epochs
-        self._waited, self._best_weights = integer(waited, "waited", at_least=0), weights
+        self._waited = integer(waited, "waited", at_least=0)
+        self._best_weights = self.model.get_weights() if self.restore_best_weights and weights == [] else weights
 
 
 class Checkpoint(Callback):
@@ -300,7 +303,7 @@ class Checkpoint(Callback):
         monitor: str | None = None,
         mode: str = "auto",
     ) -> None:
-        self.path: str = fspath(path)
+        self.path: str = path_text(path)
         self.every_epochs: int | None = (
             None if every_epochs is None else integer(every_epochs, "every_epochs", at_least=1)
         )

@@ -262,6 +262,8 @@ NAMES: tuple[str, ...] = tuple(_BY_NAME)
 
 def resolve(loss: Any) -> Loss | UserLoss:
     """Turn a name, a loss object, its class or a user's function into a loss."""
+    if loss is Loss or type(loss) is Loss:
+        raise TypeError(f"loss is the base of all losses, give one of {', '.join(NAMES)}")
     if isinstance(loss, (Loss, UserLoss)):
         return loss
     if isinstance(loss, type) and issubclass(loss, Loss):

@@ -49,7 +49,7 @@ class Sequential(Foundation):
     n_in, n_out : int or None
         Features in and out; None before the model is built.
     optimizer, loss, metrics
-        As compiled, or None.
+        As compiled, or None; only `compile` changes them.
     history : History or None
         Of the last `fit`, kept also when it was interrupted.
     stop_training : bool
@@ -102,11 +102,12 @@ class Sequential(Foundation):
         with self._exclusive("compile"):
             before = self.optimizer
             rule._listeners.add(self)
-            changes = [(self, "optimizer", rule), (self, "loss", function), (self, "metrics", figures)]
+            changes = [(self, "_optimizer", rule), (self, "_loss", function), (self, "_metrics", figures)]
             if self.built:
                 self._bind(rule, function, changes)
             else:
                 _core.set_all(changes)
+            rule.schedule.restart()
             if before is not None and before is not rule:
                 before._listeners.discard(self)
 

@@ -36,6 +36,9 @@ class Schedule(Described):
     def observe(self, logs: Mapping[str, float]) -> None:
         """Take note of an epoch's figures; only `ReduceOnPlateau` does anything with them."""
 
+    def restart(self) -> None:
+        """Forget what `observe` has learned; `Sequential.compile` does it."""
+
     @property
     def state(self) -> dict[str, Any]:
         """What `observe` has learned so far, as plain numbers; {} for most schedules."""
@@ -202,6 +205,8 @@ class OneCycle(Schedule):
 class ReduceOnPlateau(Schedule):
     """Multiply the rate by `factor` when a figure of the epochs has stopped improving.
 
+    It keeps its rate itself: models that are trained at the same time need one each.
+
     Parameters
     ----------
     initial : float
@@ -238,6 +243,8 @@ class ReduceOnPlateau(Schedule):
         mode: str = "auto",
     ) -> None:
         self.initial: float = number(initial, "initial", at_least=0.0)
+        if not isinstance(monitor, str):
+            raise TypeError(f"monitor must be a name such as 'val_loss', got {monitor!r}")
         self.monitor = monitor
         self.factor: float = number(factor, "factor", above=0.0, below=1.0)
         self.patience: int = integer(patience, "patience", at_least=0)
@@ -245,6 +252,9 @@ class ReduceOnPlateau(Schedule):
         self.cooldown: int = integer(cooldown, "cooldown", at_least=0)
         self.minimum: float = number(minimum, "minimum", at_least=0.0)
         self.mode: str = choose(mode, ("auto", "min", "max"), "mode")
+        self.restart()
+
+    def restart(self) -> None:
         self._rate, self._waited, self._resting = self.initial, 0, 0
         self._best: float | None = None
 
@@ -254,11 +264,12 @@ class ReduceOnPlateau(Schedule):
     def observe(self, logs: Mapping[str, float]) -> None:
         value = monitored(logs, self.monitor, "ReduceOnPlateau")
         rate, best, waited, resting = self._rate, self._best, self._waited, self._resting
-        if resting > 0:
-            resting, waited = resting - 1, 0
-        if better(value, best, self.monitor, self.mode, self.min_delta):
+        is_better = better(value, best, self.monitor, self.mode, self.min_delta)
+        if is_better:
             best, waited = value, 0
-        elif resting == 0:
+        if resting > 0:
+            resting -= 1
+        elif not is_better:
             waited += 1
             if waited > self.patience:
                 rate, resting, waited = max(rate * self.factor, min(self.minimum, rate)), self.cooldown, 0

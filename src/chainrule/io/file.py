@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from .._checks import path_text
 from ..model import Sequential
 from .state import MissingCode, check_fits, describe, expected_arrays, restore
 
@@ -33,13 +34,17 @@ _LARGEST_JSON = 2**24  # thousands of layers; a description is a few hundred byt
 
 def write(model: Sequential, path: str | PathLike[str]) -> None:
     """`chainrule.io.save`."""
+    path = path_text(path)
     description, arrays, _ = describe(model, code=False)
-    path = os.fspath(path)
     folder = os.path.dirname(os.path.abspath(path))
     mode = _mode(path)
     temporary = os.path.join(folder, f".chainrule-{secrets.token_hex(8)}")
     # Until it takes the place of an older file it must not be open to more readers than that.
-    handle = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | _BINARY, 0o666 if mode is None else 0o600)
+    try:
+        handle = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | _BINARY, 0o666 if mode is None else 0o600)
+    except OSError as error:
+        error.filename = path  # what the caller knows
+        raise
     try:
         with os.fdopen(handle, "wb") as file:
             archive = zipfile.ZipFile(file, "w", zipfile.ZIP_STORED)
@@ -67,17 +72,18 @@ def write(model: Sequential, path: str | PathLike[str]) -> None:
 
 def read(path: str | PathLike[str], code: dict[str, Any]) -> Sequential:
     """`chainrule.io.load`, with the code as `restore` takes it."""
+    path = path_text(path)
     with open(path, "rb") as file:
         try:
             with zipfile.ZipFile(file) as archive:
                 return _read(archive, os.fstat(file.fileno()).st_size, code)
         except MissingCode as error:
-            raise ValueError(f"{os.fspath(path)!r}: {error}") from None
+            raise ValueError(f"{path!r}: {error}") from None
         except (
             zipfile.BadZipFile, struct.error, AttributeError, EOFError, KeyError, NotImplementedError,
             OSError, OverflowError, RecursionError, TypeError, ValueError,
         ) as error:  # no RuntimeError: that is what a lock is answered with for which there is no memory  # fmt: skip
-            raise ValueError(f"{os.fspath(path)!r} is not a sound chainrule model file: {error}") from error
+            raise ValueError(f"{path!r} is not a sound chainrule model file: {error}") from error
 
 
 def _read(archive: zipfile.ZipFile, length: int, code: dict[str, Any]) -> Sequential:
