@@ -210,7 +210,28 @@ def test_sample_weight(bad, error, match, layers, x, labels):
                 train(weight)
 
 
+def test_weights_beyond_the_dtype(layers, x, labels):
+    """1e60 is a finite number, but not as float32; and weights must add up to one."""
+    model = trained(layers, x, labels)
+    bad = np.where(np.arange(8) == 3, 1e60, 1)
+    match = r"^sample_weight.*\[3\] is 1e\+60, expected a finite number of at least 0 as float32$"
+    for train in (
+        lambda: model.train_step(x, labels, bad), lambda: model.fit(x, labels, sample_weight=bad),
+        lambda: model.evaluate(x, labels, bad), lambda: model.fit(x, labels, validation_data=(x, labels, bad)),
+    ):  # fmt: skip
+        with refused(model, ValueError, match):
+            train()
+    with pytest.raises(ValueError, match=match):
+        cr.kernels.loss("squared_error", np.zeros((8, 1), "f4"), np.zeros((8, 1)), sample_weight=bad)
+    double = cr.Sequential([cr.Dense(4)], dtype="float64")
+    double.compile("sgd", "softmax_cross_entropy")
+    with pytest.raises(ValueError, match=r"^sample_weight adds up to more than a float64 holds$"):
+        double.fit(x, labels, sample_weight=np.full(8, 1e308))
+    assert not double.built
+
+
 @pytest.mark.parametrize(("bad", "error", "match"), [
+    ({2: 1e60}, ValueError, r"^class_weight\[2\] is 1e\+60, more than a float32 holds$"),
     ([1, 2], TypeError, r"^class_weight must be a dict class -> weight or 'balanced', got \[1, 2\]$"),
     ("balance", TypeError, r"^class_weight must be a dict class -> weight or 'balanced', got 'balance'$"),
     ({9: 1.0}, ValueError, r"^class_weight has the class 9, y has 0, 1, 2, 3$"),
@@ -400,6 +421,7 @@ def test_an_uncompiled_model(layers, x, labels):
     (("sgd", "MSE"), ValueError, r"^loss 'MSE' is unknown; choices: squared_error, "),
     (("sgd", 3), TypeError, r"^loss must be one of squared_error, .*, got 3$"),
     (("sgd",), TypeError, r"^loss is missing: give a function, or one of squared_error"),
+    (("sgd", cr.losses.Loss), TypeError, r"^loss is the base of all losses, give one of squared_error"),
     (("sgd", "hinge", "accuracy"), TypeError, r"^metrics must be a list of names or functions, got 'accuracy'$"),
     (("sgd", "hinge", ["auc"]), ValueError, r"^metric 'auc' is unknown; .*choices: accuracy"),
 ])  # fmt: skip
@@ -410,6 +432,13 @@ def test_compile_changes_nothing_on_error(arguments, error, match, layers, x, la
         model.compile(*arguments)
     assert (model.optimizer, model.loss, model.metrics) == kept
     model.train_step(x, labels)
+
+
+@pytest.mark.parametrize("name", ["optimizer", "loss", "metrics"])
+def test_only_compile_changes_what_was_compiled(name, layers, x, labels):
+    model = trained(layers, x, labels)
+    with refused(model, AttributeError, name):
+        setattr(model, name, None)
 
 
 @pytest.mark.parametrize(("call", "error", "match"), [
@@ -451,6 +480,8 @@ def test_compile_changes_nothing_on_error(arguments, error, match, layers, x, la
     (lambda: cr.Adam(epsilon=0), ValueError, r"^epsilon must be a finite number and > 0, got 0$"),
     (lambda: cr.AdamW(weight_decay=-1), ValueError, r"^weight_decay must be a finite number and >= 0, got -1$"),
     (lambda: cr.RMSprop(rho=math.nan), ValueError, r"^rho must be a finite number and >= 0 and < 1, got nan$"),
+    (lambda: cr.Checkpoint(3), TypeError, r"^path must be a str or path-like, got 3$"),
+    (lambda: cr.load(3), TypeError, r"^path must be a str or path-like, got 3$"),
     (lambda: cr.losses.Huber(0), ValueError, r"^delta must be a finite number and > 0, got 0$"),
     (lambda: cr.losses.Quantile(1), ValueError, r"^q must be a finite number and > 0 and < 1, got 1$"),
     (lambda: cr.losses.SoftmaxCrossEntropy(1.0), ValueError, r"^label_smoothing must be .* >= 0 and < 1, got 1.0$"),

@@ -267,8 +267,14 @@ def sample_weights(name: str, value: Any, n_rows: int, dtype: np.dtype[Any]) -> 
     weights = real(name, value)
     if weights.shape != (n_rows,):
         raise ValueError(f"{name} must have shape ({n_rows},), got {weights.shape}")
-    bad = ~np.isfinite(weights) | (weights < 0)
+    with np.errstate(over="ignore"):  # 1e60 is finite, but not as float32
+        result = contiguous(weights, dtype)
+    bad = ~np.isfinite(result) | (result < 0)
     if bad.any():
         row = int(np.flatnonzero(bad)[0])
-        raise ValueError(f"{name}[{row}] is {weights[row]}, expected a finite number of at least 0")
-    return contiguous(weights, dtype)
+        rounded = f" as {dtype}" if np.isfinite(weights[row]) and weights[row] >= 0 else ""
+        raise ValueError(f"{name}[{row}] is {weights[row]}, expected a finite number of at least 0{rounded}")
+    with np.errstate(over="ignore"):
+        if not np.isfinite(np.sum(result, dtype=np.float64)):
+            raise ValueError(f"{name} adds up to more than a float64 holds")
+    return result

@@ -92,7 +92,7 @@ def sample_weight(values: Any, n_rows: int, dtype: np.dtype[Any], what: str = "s
     return weight
 
 
-def class_weight(setting: Any, y: Any, n_out: int) -> npt.NDArray[np.float64]:
+def class_weight(setting: Any, y: Any, n_out: int, dtype: np.dtype[Any]) -> npt.NDArray[np.float64]:
     """Return one weight a row, (n_rows,), from the class of each row.
 
     Parameters
@@ -101,6 +101,8 @@ def class_weight(setting: Any, y: Any, n_out: int) -> npt.NDArray[np.float64]:
         class -> weight, 1 for classes not named; or n_rows / (n_classes * rows of the class).
     y : array_like
         Labels (n_rows,) or (n_rows, 1), or targets (n_rows, n_out) whose largest column is the class.
+    dtype : dtype
+        What the weights will be converted to.
     """
     array = np.asarray(y)
     if array.ndim == 2 and array.shape[1] > 1:
@@ -111,11 +113,14 @@ def class_weight(setting: Any, y: Any, n_out: int) -> npt.NDArray[np.float64]:
         return (len(array) / (len(classes) * counts))[index.reshape(-1)]
     if not isinstance(setting, Mapping):
         raise TypeError(f"class_weight must be a dict class -> weight or 'balanced', got {setting!r}")
-    known = {*classes.tolist(), *range(n_out)}
+    # One output tells two classes apart, of which the data may hold one.
+    known = {*classes.tolist(), *(range(n_out) if n_out > 1 else (-1, 0, 1))}
     for key in setting:
         if key not in known:
             raise ValueError(f"class_weight has the class {key!r}, y has {', '.join(map(str, classes.tolist()))}")
     for name, weight in setting.items():
-        number(weight, f"class_weight[{name!r}]", at_least=0.0)
+        what = f"class_weight[{name!r}]"
+        if number(weight, what, at_least=0.0) > float(np.finfo(dtype).max):
+            raise ValueError(f"{what} is {weight!r}, more than a {dtype} holds")
     weights = np.array([float(setting.get(name, 1.0)) for name in classes.tolist()])
     return weights[index.reshape(-1)]

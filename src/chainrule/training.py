@@ -192,7 +192,7 @@ def _split(
         weight = validation_data[2] if len(validation_data) == 3 else None
         validation = Rows(model, x_val, validation_data[1], weight, "val_")
     elif validation_split:
-        first = len(x) - int(len(x) * validation_split)
+        first = len(x) - int(round(len(x) * validation_split, 6))  # 0.29 of 100 is 28.999..96
         if first == len(x):
             raise ValueError(f"validation_split {validation_split:g} of {len(x)} rows leaves none to validate on")
         parts = []
@@ -201,7 +201,7 @@ def _split(
             parts.append(Rows(model, x[part], rows.y[part], weight, prefix))
         rows, validation = parts
     if class_weight is not None:
-        weight = _data.class_weight(class_weight, rows.y, model.n_out)
+        weight = _data.class_weight(class_weight, rows.y, model.n_out, model.dtype)
         if rows.weight is not None:
             weight = weight * rows.weight
         if not weight.any():
@@ -349,9 +349,11 @@ class _Loop:
         if self.on_nan == "ignore" or self.warned:
             return
         self.warned = True
-        why = "x holds values that are not finite" if not np.isfinite(self.rows.x).all() else (
-            "the learning rate may be too high"
-        )  # fmt: skip
+        why = "the learning rate may be too high"
+        for name, values in (("x", self.rows.x), ("y", self.rows.target)):
+            if not np.isfinite(values).all():
+                why = f"{name} holds values that are not finite"
+                break
         message = f"the loss is {loss} in epoch {epoch}, step {step}: {why}"
         if self.on_nan == "raise":
             raise FloatingPointError(message)
