@@ -1,6 +1,7 @@
 /* test_pace.c - the number of threads that trials settle for, on machines made of a formula. */
 #include "check.h"
 #include "pace.h"
+#include "team.h"
 
 /* Seconds of a pass with 1, 2, 4, 8 and 16 threads. */
 typedef struct machine {
@@ -237,13 +238,14 @@ static void test_laps(void)
     const cr_lap lap = cr_lap_begin(&pace, 32, (cr_threads){1, 1});
     cr_lap_end(&lap);
     CHECK(lap.n_threads == 1 && lap.pace == NULL && pace.n_rows == 0, "one thread is not asked about");
-    for (int i = 0; i < 12; i++) { /* eight samples, as they are short, and no rival, as they are too short */
+    for (int i = 0; i < 2; i++) { /* the second one is the first sample; how many follow depends on how long it took */
         const cr_lap timed = cr_lap_begin(&pace, 32, (cr_threads){1, 2});
-        CHECK(timed.n_threads == 1 && (timed.pace != NULL) == (i > 0 && i <= 8), "pass %d", i);
+        CHECK(timed.n_threads == 1 && (timed.pace != NULL) == (i == 1), "pass %d", i);
+        const double before = cr_seconds();
+        while (cr_seconds() - before < 1e-3) {}
         cr_lap_end(&timed);
     }
-    CHECK(pace.hold > 0 && pace.n_threads == 1 && pace.of_present >= 0.0 && pace.of_present < 25e-6,
-          "an empty pass: %g s", pace.of_present);
+    CHECK(pace.n_timed == 1 && pace.of_present >= 1e-3 && pace.of_present < 60.0, "a pass of 1 ms: %g s", pace.of_present);
 }
 
 static void test_rule(void)
