@@ -7,7 +7,8 @@
  *   Sizes     any size_t, 0 included; any alignment.
  *   Aliases   an output may be the very same array as an input only where the comment says so;
  *             partial overlap is never allowed.
- *   Status    functions that can fail return cr_status and change nothing when they do.
+ *   Status    functions that can fail return cr_status and change nothing when they do. Functions on arrays trust that
+ *             pointers and distances are as described; those of networks look.
  *   Bits      results depend on data, shapes, dtype and seed alone: never on the instruction set,
  *             the number of threads, the other rows of the batch, or the alignment.
  *   FP mode   the caller's rounding and flush-to-zero modes are set aside and restored.

@@ -119,3 +119,14 @@ def test_what_has_no_network_is_refused(examples, name):
         call([])
     with pytest.raises(ValueError, match="no native network"):
         call(cr.Sequential([cr.Dense(1)]))
+
+
+@pytest.mark.parametrize(("dtype", "n_in", "match"), [
+    ("float64", 3, "dtype of the model must be float32, got float64"),
+    ("float32", 2, "n_in of the model must be 2, got 3"),
+])  # fmt: skip
+def test_a_c_module_refuses_a_model_that_its_arrays_do_not_fit(examples, dtype, n_in, match):
+    model = cr.Sequential([cr.Dense(4)], dtype=dtype)
+    model.build(3)
+    with pytest.raises(ValueError, match=match):
+        examples["classify"].classes(model, np.ones((12, n_in), np.float32), n_in, 4)

@@ -1,9 +1,31 @@
 /* classify.c - classes(model, x): the index of the greatest output of each row, as int32 in a bytes object. */
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "chainrule_api.h"
+
+/* Whether str(model.name) is `expected`; if not, a ValueError (or what reading it raised) is set. */
+static int is(PyObject *model, const char *name, const char *expected)
+{
+    PyObject *value = PyObject_GetAttrString(model, name);
+    PyObject *text = value == NULL ? NULL : PyObject_Str(value);
+    const int same = text != NULL && PyUnicode_CompareWithASCIIString(text, expected) == 0;
+    if (text != NULL && !same) {
+        PyErr_Format(PyExc_ValueError, "%s of the model must be %s, got %U", name, expected, text);
+    }
+    Py_XDECREF(value);
+    Py_XDECREF(text);
+    return same;
+}
+
+static int is_number(PyObject *model, const char *name, Py_ssize_t expected)
+{
+    char text[32];
+    snprintf(text, sizeof text, "%zd", expected);
+    return is(model, name, text);
+}
 
 static PyObject *classes(PyObject *module, PyObject *arguments)
 {
@@ -16,7 +38,11 @@ static PyObject *classes(PyObject *module, PyObject *arguments)
     }
     PyObject *result = NULL;
     cr_network *network = chainrule_network(model);
-    if (network != NULL && (n_in < 1 || n_out < 1 || x.len % (n_in * (Py_ssize_t)sizeof(float)) != 0)) {
+    if (network != NULL && !(is(model, "dtype", "float32") && is_number(model, "n_in", n_in)
+                             && is_number(model, "n_out", n_out))) {
+        network = NULL;
+    }
+    if (network != NULL && x.len % (n_in * (Py_ssize_t)sizeof(float)) != 0) {
         PyErr_SetString(PyExc_ValueError, "x must hold whole rows of n_in float32 numbers");
         network = NULL;
     }
