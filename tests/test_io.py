@@ -389,3 +389,49 @@ def test_a_folder_that_is_not_there_is_named_as_it_was_given(tmp_path):
     with pytest.raises(FileNotFoundError) as error:
         model.save(path)
     assert error.value.filename == str(path)
+
+
+class Slower(cr.schedules.Schedule):
+    def values(self, first_step, n):
+        return 0.1 / (1.0 + np.arange(first_step, first_step + n))
+
+
+class Half(cr.SGD):
+    def __init__(self, learning_rate=0.05):
+        super().__init__(learning_rate)
+
+
+class Wide(cr.losses.Huber):
+    def __init__(self, delta=3.0):
+        super().__init__(delta)
+
+
+class Ones(cr.initializers.Constant):
+    pass
+
+
+@pytest.mark.parametrize(("optimizer", "loss"), [
+    (cr.SGD(Slower()), "squared_error"), (Half(), "squared_error"), ("sgd", Wide()),
+])  # fmt: skip
+def test_classes_derived_from_ours_go_into_copies_but_not_into_files(optimizer, loss, data, tmp_path):
+    x, y = data[0], data[0][:, :3]
+    model = cr.Sequential([cr.Dense(3)])
+    model.compile(optimizer, loss)
+    model.fit(x, y, epochs=2, batch_size=4)
+    with pytest.raises(TypeError, match=r"is of a class of your own, whose code cannot be written to a file$"):
+        model.save(tmp_path / "model.npz")
+    assert not list(tmp_path.iterdir())
+    models = [model, copy.deepcopy(model), pickle.loads(pickle.dumps(model))]
+    for one in models:
+        one.fit(x, y, batch_size=4)
+    assert state(models[0]) == state(models[1]) == state(models[2])
+    assert cr.check_gradients(model, x[:5], y[:5]).max_error < 1e-6
+
+
+def test_an_initializer_of_ones_own_is_needed_until_the_weights_are_there(tmp_path):
+    model = cr.Sequential([cr.Dense(3, weight_initializer=Ones(1.0))])
+    with pytest.raises(TypeError, match=r"^Ones\(.* is of a class of your own"):
+        model.save(tmp_path / "model.npz")
+    model.build(2)
+    model.save(tmp_path / "model.npz")
+    assert weight_bits(cr.load(tmp_path / "model.npz")) == weight_bits(model)

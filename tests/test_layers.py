@@ -484,27 +484,67 @@ def test_the_base_class_says_what_is_missing():
         Nothing().backward(np.ones((1, 2)))
 
 
-def test_predicting_leaves_what_backward_needs(x):
-    """Between forward and backward, or within a user's loss: as in a model of native layers."""
+@pytest.mark.parametrize("between", ["predict", "evaluate"])
+def test_no_backward_after_another_pass_through_python_layers(between, x):
+    """They keep what belongs to the rows they saw last; native layers keep it for backward alone."""
 
-    def trained(python):
+    def results(python):
         model = cr.Sequential([cr.Dense(5, "tanh"), cr.BatchNorm(), cr.Dense(3), *([Pass()] if python else [])], seed=1)
+        model.compile("sgd", "squared_error")
+        model.build(N_IN)
+        dy = np.ones((N_ROWS, 3))
+        model.forward(x, training=True)
+        first = model.backward(dy)
+        if between == "predict":
+            model.predict(x[:4])
+        else:
+            model.evaluate(x[:4], np.zeros((4, 3)))
+        return first, lambda: model.backward(dy)
 
-        def loss(prediction, target):
+    (first, again), (same, refused) = results(python=False), results(python=True)
+    np.testing.assert_array_equal(first, same)
+    np.testing.assert_array_equal(again(), first)
+    with pytest.raises(RuntimeError, match=r"^backward needs a forward before it, with no predict or evaluate between"):
+        refused()
+
+
+def test_a_users_loss_that_predicts(x):
+    """A step that cannot be right is refused and changes nothing; with native layers alone it can be."""
+    for python in (False, True):
+        model = cr.Sequential([cr.Dense(3), cr.BatchNorm(), *([Pass()] if python else [])])
+
+        def loss(prediction, target, model=model):
             model.predict(x[:2])
             return float(np.sum((prediction - target) ** 2)), 2 * (prediction - target)
 
-        model.compile("sgd", loss)
+        model.compile("adam", loss)
         model.build(N_IN)
-        model.forward(x, training=True)
-        model.predict(x[:4])
-        model.evaluate(x[:3], np.zeros((3, 3)))
-        dx = model.backward(np.ones((N_ROWS, 3)))
-        model.train_step(x, np.ones((N_ROWS, 3)))
-        return [dx, *model.get_weights()]
+        before = state(model)
+        if python:
+            with pytest.raises(RuntimeError, match=r"^backward needs a forward before it"):
+                model.train_step(x, np.ones((N_ROWS, 3)))
+            assert state(model) == before
+        else:
+            assert model.train_step(x, np.ones((N_ROWS, 3))) > 0
 
-    for native, python in zip(trained(False), trained(True), strict=True):
-        np.testing.assert_array_equal(native, python)
+
+class Appends(Pass):
+    """Fills the lists that it was given."""
+
+    def build(self, n_in):
+        self.parameters.append(np.ones(n_in, self.dtype))
+        self.gradients.append(np.zeros(n_in, self.dtype))
+        return n_in
+
+
+def test_a_refused_fit_builds_users_layers_once(x):
+    model = cr.Sequential([Appends(), cr.Dense(1)])
+    model.compile("sgd", "squared_error")
+    for wrong in (x, x[:, :2]):
+        with pytest.raises(ValueError, match=r"^y must have"):
+            model.fit(wrong, np.zeros((N_ROWS, 5)))
+    model.fit(x, np.zeros(N_ROWS))
+    assert [w.shape for w in model.get_weights()] == [(N_IN,), (N_IN, 1), (1,)]
 
 
 @pytest.mark.parametrize("bad", [

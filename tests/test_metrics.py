@@ -82,6 +82,10 @@ def test_r2(scores, rng, weight):
     assert metrics.r2_score(y, scores, weight) == pytest.approx(plain(y, scores, weight), rel=1e-12)
     assert metrics.r2_score(y, y) == 1 and metrics.r2_score(y[:, 0], np.full(N, y[:, 0].mean())) == pytest.approx(0)
     assert metrics.r2_score([3, 3], [3, 3]) == 1 and metrics.r2_score([3, 3], [3, 4]) == 0
+    for constant, n in ((0.1, 3), (1 / 3, 7)):  # whose mean is another number
+        assert metrics.r2_score([constant] * n, [0.6] * n) == 0
+        assert metrics.r2_score([constant] * n, [constant] * n) == 1
+        assert metrics.r2_score([constant] * n + [5.0], [0.6] * n + [4.0], [1.0] * n + [0.0]) == 0
 
 
 def test_auc(scores, labels, weight):

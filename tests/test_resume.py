@@ -412,3 +412,15 @@ def test_a_finished_run_that_is_resumed_still_knows_its_best_weights(through_a_f
     assert (stopping.best, stopping.best_epoch) == (1.0, 1)
     for got, best in zip(model.get_weights(), loss["best"], strict=True):
         np.testing.assert_array_equal(got, best)
+
+
+def test_a_run_that_is_resumed_without_restoring_keeps_its_last_weights():
+    x, y = data()
+    model = compiled([cr.Dense(7, "relu"), cr.Dense(3)], "adam", n_in=N_IN)
+    twin = compiled([cr.Dense(7, "relu"), cr.Dense(3)], "adam", n_in=N_IN)
+    with pytest.raises(Stop):
+        model.fit(x, y % 3, epochs=9, callbacks=[cr.EarlyStopping("loss", mode="max", patience=9), StopAt(epoch=3)])
+    stopping = cr.EarlyStopping("loss", mode="max", patience=9, restore_best_weights=False)
+    model.fit(x, y % 3, epochs=9, callbacks=[stopping], resume=True)
+    twin.fit(x, y % 3, epochs=9)
+    assert stopping.best_epoch == 0 and weight_bits(model) == weight_bits(twin)

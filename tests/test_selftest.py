@@ -72,3 +72,6 @@ def test_the_command_says_what_ran(capsys, tmp_path, monkeypatch):
 def test_the_published_file_is_what_the_command_writes(capsys, tmp_path):
     assert cli.main(["selftest", "--write", str(tmp_path / "hashes.json")]) == 0
     assert (tmp_path / "hashes.json").read_text() == selftest.PUBLISHED.read_text()
+    missing = tmp_path / "missing" / "hashes.json"
+    assert cli.main(["selftest", "--write", str(missing)]) == 2
+    assert capsys.readouterr().err.startswith("--write: ") and not missing.parent.exists()

@@ -46,6 +46,7 @@ def test_history(python, x, labels):
     assert {f"val_{k}": v for k, v in model.evaluate(x[15:], labels[15:]).items()} == {
         name: history[name][-1] for name in ("val_loss", "val_accuracy")
     }
+    assert list(history) == list(history.history) and "val_loss" in history and "f1" not in history
     with pytest.raises(KeyError, match="'f1' was not recorded; there are loss, accuracy, val_loss"):
         history["f1"]
     assert repr(history) == "History(4 epochs; loss, accuracy, val_loss, val_accuracy, learning_rate)"

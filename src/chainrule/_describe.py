@@ -34,15 +34,28 @@ def _plain(value: Any) -> Any:
     return getattr(value, "setting", value)
 
 
-def describe(thing: Described) -> dict[str, Any]:
+def is_known(thing: Any, classes: Mapping[str, type[Described]]) -> bool:
+    """Whether `rebuild` with these classes could make `thing`: it and what it is made of are of them, not derived."""
+    if not isinstance(thing, Described):
+        return True
+    known = type(thing) is classes.get(type(thing).__name__)
+    return known and all(is_known(getattr(thing, name), classes) for name in thing._settings)
+
+
+def describe(thing: Described, classes: Mapping[str, type[Described]] | None = None) -> dict[str, Any]:
     """Return {"type": class name, setting: value, ...}; values are such as JSON has.
 
     What `rebuild` does not find again takes its default.
 
+    Parameters
+    ----------
+    classes : mapping of str to type, optional
+        Those that `rebuild` will be given.
+
     Raises
     ------
     TypeError
-        If the object or a setting of it is code or an array that a file cannot hold.
+        If the object or a setting of it is code or an array that a file cannot hold, or of another class.
     """
     if not isinstance(thing, Described):
         raise TypeError(f"{thing!r} is not one of chainrule's own and cannot be written to a file")
@@ -50,12 +63,14 @@ def describe(thing: Described) -> dict[str, Any]:
     for name in thing._settings:
         value = _plain(getattr(thing, name))
         if isinstance(value, Described):
-            value = describe(value)
+            value = describe(value, classes)
         elif isinstance(value, tuple):
             value = list(value)
         elif not (value is None or isinstance(value, (bool, int, float, str))):
             raise TypeError(f"{name}={value!r} of {type(thing).__name__} cannot be written to a file")
         result[name] = value
+    if classes is not None and type(thing) is not classes.get(type(thing).__name__):
+        raise TypeError(f"{thing!r} is of a class of your own, whose code cannot be written to a file")
     return result
 
 

@@ -83,7 +83,9 @@ class Foundation(_core.Model):
         for layer in self.layers:
             if isinstance(layer, NativeLayer):
                 layer._built = False
-                layer.parameters, layer.gradients = [], []
+            for name in ("parameters", "gradients"):
+                if name in vars(layer):  # a property knows itself
+                    setattr(layer, name, [])
 
     @property
     def built(self) -> bool:

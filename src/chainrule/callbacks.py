@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from os import PathLike
 from typing import TYPE_CHECKING, Any
 
@@ -143,6 +143,12 @@ class History(Callback):
             entries.append(_Entry(integer(epoch, "epoch", at_least=0), figures, math.nan))
         self._entries = entries
 
+    def __contains__(self, name: object) -> bool:
+        return name in self.history
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.history)
+
     def __getitem__(self, name: str) -> list[float]:
         history = self.history
         if name not in history:
@@ -254,7 +260,9 @@ class EarlyStopping(Callback):
         ]
         self.best_epoch, self.stopped_epoch, self._last_epoch = epochs
         self._waited = integer(waited, "waited", at_least=0)
-        self._best_weights = self.model.get_weights() if self.restore_best_weights and weights == [] else weights
+        if not self.restore_best_weights:
+            weights = None
+        self._best_weights = self.model.get_weights() if weights == [] else weights
 
 
 class Checkpoint(Callback):

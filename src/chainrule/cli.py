@@ -50,7 +50,13 @@ def _info(arguments: argparse.Namespace) -> int:
 def _selftest(arguments: argparse.Namespace) -> int:
     from . import selftest
 
-    return selftest.run(arguments.write)
+    try:
+        return selftest.run(arguments.write)
+    except OSError as error:
+        if arguments.write is None:
+            raise
+        print(f"--write: {error}", file=sys.stderr)
+        return 2
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -62,7 +62,7 @@ class LayerByLayer:
         self.n_parameters: int = sum(array.size for array in arrays)
         self._optimizer: _core.OptimizerSpec | None = None
         self._states: list[Array | None] = [None, None]
-        self._awaits_backward = False
+        self._keeps = False  # the layers keep what belongs to the last `forward`
 
     def _name(self, index: int) -> str:
         return f"layer {index} ({type(self.layers[index]).__name__})"
@@ -119,8 +119,9 @@ class LayerByLayer:
 
     def forward(self, x: Array, training: bool, out: Array) -> None:
         """out = model(x), each layer keeping what its backward needs."""
-        self._awaits_backward = True
+        self._keeps = False
         self._run(x, training, out)
+        self._keeps = True
 
     def _run(self, x: Array, training: bool, out: Array) -> None:
         for index, layer in enumerate(self.layers):
@@ -132,16 +133,17 @@ class LayerByLayer:
         out[...] = x
 
     def predict(self, x: Array, out: Array) -> None:
-        """out = model(x) as at inference; what the layers keep for a backward that is still to come stays."""
-        kept = [vars(layer).copy() for layer in self.layers] if self._awaits_backward else []
-        try:
-            self._run(x, False, out)
-        finally:
-            for layer, attributes in zip(self.layers, kept, strict=False):
-                layer.__dict__ = attributes
+        """out = model(x) as at inference. What the layers kept for backward is lost: only they know where it is."""
+        self._keeps = False
+        self._run(x, False, out)
 
     def backward(self, dy: Array, out: Array | None) -> None:
         """Fill the layers' gradients; write dx to `out` unless it is None."""
+        if not self._keeps:
+            raise RuntimeError(
+                "backward needs a forward before it, with no predict or evaluate between: layers written in Python keep"
+                " what belongs to the rows that they saw last"
+            )
         for index in reversed(range(len(self.layers))):
             dx = self.layers[index].backward(dy)
             dy = self._checked(dx, index, (len(dy), self._widths[index]), "backward")
@@ -149,7 +151,6 @@ class LayerByLayer:
             pass
         if out is not None:
             out[...] = dy
-        self._awaits_backward = False
 
     def _checked(self, values: Any, index: int, shape: tuple[int, int], method: str) -> Array:
         if np.shape(values) != shape:

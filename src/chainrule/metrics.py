@@ -172,7 +172,10 @@ def r2_score(y_true: npt.ArrayLike, y_pred: npt.ArrayLike, sample_weight: npt.Ar
     scores = []
     for j in range(pred.shape[1]):
         residual = _dot(weight, (true[:, j] - pred[:, j]) ** 2)
-        spread = _dot(weight, (true[:, j] - _mean(true[:, j], weight)) ** 2)
+        counted = true[weight > 0, j]
+        # The mean is rounded: a constant is not quite its own.
+        varies = counted.size > 0 and bool((counted != counted[0]).any())
+        spread = _dot(weight, (true[:, j] - _mean(true[:, j], weight)) ** 2) if varies else 0.0
         scores.append(1.0 - residual / spread if spread != 0.0 else float(residual == 0.0))
     return math.fsum(scores) / len(scores) if len(pred) else math.nan
 

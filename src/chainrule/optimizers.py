@@ -41,7 +41,10 @@ class Optimizer(Described):
         super().__setattr__(name, value)
 
     def __reduce__(self) -> Any:
-        return type(self), tuple(getattr(self, name) for name in self._settings)
+        if type(self) in _KINDS:
+            return type(self), tuple(getattr(self, name) for name in self._settings)
+        # A derived class may be made of other arguments.
+        return _revive, (type(self), {name: value for name, value in vars(self).items() if name != "_listeners"})
 
     @property
     def learning_rate(self) -> Any:
@@ -251,9 +254,17 @@ NAMES: tuple[str, ...] = tuple(_BY_NAME)
 """The names that `compile` takes."""
 
 
+def _revive(kind: type[Optimizer], attributes: dict[str, Any]) -> Optimizer:
+    optimizer = kind.__new__(kind)
+    vars(optimizer).update(attributes, _listeners=weakref.WeakSet())
+    return optimizer
+
+
 def resolve(optimizer: Any) -> Optimizer:
     """Turn a name, an optimizer or its class into an optimizer."""
     if isinstance(optimizer, Optimizer):
+        if not isinstance(optimizer, _KINDS):
+            raise TypeError(f"optimizer {optimizer!r} is none of {', '.join(NAMES)}, nor derived from one")
         return optimizer
     for kind in _KINDS:
         if optimizer is kind:

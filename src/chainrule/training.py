@@ -195,6 +195,8 @@ def _split(
         first = len(x) - int(round(len(x) * validation_split, 6))  # 0.29 of 100 is 28.999..96
         if first == len(x):
             raise ValueError(f"validation_split {validation_split:g} of {len(x)} rows leaves none to validate on")
+        if first == 0:
+            raise ValueError(f"validation_split {validation_split!r} of {len(x)} rows leaves none to train on")
         parts = []
         for part, prefix in ((slice(0, first), ""), (slice(first, None), "val_")):
             weight = None if rows.weight is None else rows.weight[part]

@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from .. import _core, initializers, layers, losses, optimizers, schedules
 from .._checks import choose, integer
-from .._describe import check_plain, rebuild
+from .._describe import check_plain, is_known, rebuild
 from .._describe import describe as describe_one
 from ..layerwise import LayerByLayer
 from ..model import Sequential
@@ -21,6 +21,10 @@ _RUN_DTYPES = ("float32", "float64", "int32", "int64", "uint8", "uint32", "uint6
 
 FORMAT = "chainrule-model"
 VERSION = 2  # 1 had no models with Python layers and no runs
+
+# What files name, and the classes that they may name there.
+_LAYERS = {**layers.NATIVE, **initializers.CLASSES}
+_OPTIMIZERS = {**optimizers.CLASSES, **schedules.CLASSES}
 
 _KEYS = {
     "format", "version", "dtype", "seed", "n_in", "layers", "optimizer", "schedule", "loss", "metrics",
@@ -65,15 +69,17 @@ def describe(model: Sequential, *, code: bool) -> tuple[dict[str, Any], dict[str
         "run_arrays": [],
     }
     if model.loss is not None and model.optimizer is not None:
-        if code and isinstance(model.optimizer.schedule, schedules.Custom):
+        if code and not is_known(model.optimizer, _OPTIMIZERS):
             objects["optimizer"] = model.optimizer
         else:
-            description["optimizer"] = describe_one(model.optimizer)
+            description["optimizer"] = describe_one(model.optimizer, _OPTIMIZERS)
         description["schedule"] = model.optimizer.schedule.state
         if code and isinstance(model.loss, losses.UserLoss):
             objects["loss"] = model.loss.function
+        elif code and not is_known(model.loss, losses.CLASSES):
+            objects["loss"] = model.loss
         elif isinstance(model.loss, losses.Loss):
-            description["loss"] = describe_one(model.loss)
+            description["loss"] = describe_one(model.loss, losses.CLASSES)
         else:
             raise TypeError(f"the loss {model.loss.name} is a Python function, which cannot be written to a file")
         settings = [metric.setting for metric in model.metrics]
@@ -148,12 +154,12 @@ def _describe_layer(layer: Any, built: bool, own: dict[str, Any]) -> dict[str, A
             if type(initializer) in initializers.CLASSES.values():
                 setattr(plain, name, initializer)
         layer = plain
-    return describe_one(layer)
+    return describe_one(layer, _LAYERS)
 
 
 def _make_layer(description: Any, index: int, own: Mapping[str, Any]) -> Any:
     if not isinstance(description, dict) or "config" not in description:
-        layer = rebuild(description, {**layers.NATIVE, **initializers.CLASSES}, f"layer {index}")
+        layer = rebuild(description, _LAYERS, f"layer {index}")
         if any(isinstance(setting, initializers.Given) for setting in vars(layer).values()):
             raise ValueError(f"layer {index} has an array as an initializer, which cannot be written to a file")
         return layer
@@ -190,7 +196,7 @@ def restore(description: Any, arrays: dict[str, Array], code: dict[str, Any] | N
     )
     optimizer = code.get("optimizer")
     if description["optimizer"] is not None:
-        optimizer = rebuild(description["optimizer"], {**optimizers.CLASSES, **schedules.CLASSES}, "optimizer")
+        optimizer = rebuild(description["optimizer"], _OPTIMIZERS, "optimizer")
     if optimizer is not None:
         loss = code.get("loss")
         if description["loss"] is not None:
