@@ -181,6 +181,8 @@ class Sequential(Foundation):
     def forward(self, x: npt.ArrayLike, training: bool = False) -> Array:
         """Return the output for `x`, keeping what `backward` needs.
 
+        A model with Python layers keeps it until the next `predict` or `evaluate` only.
+
         Parameters
         ----------
         x : array_like, shape (n_rows, n_in)
