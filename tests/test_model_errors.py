@@ -225,9 +225,21 @@ def test_weights_beyond_the_dtype(layers, x, labels):
         cr.kernels.loss("squared_error", np.zeros((8, 1), "f4"), np.zeros((8, 1)), sample_weight=bad)
     double = cr.Sequential([cr.Dense(4)], dtype="float64")
     double.compile("sgd", "softmax_cross_entropy")
-    with pytest.raises(ValueError, match=r"^sample_weight adds up to more than a float64 holds$"):
-        double.fit(x, labels, sample_weight=np.full(8, 1e308))
-    assert not double.built
+    small = np.where(np.arange(8) == 6, 1e-40, 1)
+    for weight, match in (
+        (np.full(8, 1e308), r"^sample_weight adds up to more than a float64 holds$"),
+        (small * 1e-280, r"^sample_weight\[6\] is 1e-320, expected 0 or at least 2.225\d*e-308 \(float64\)$"),
+    ):  # fmt: skip
+        with pytest.raises(ValueError, match=match):
+            double.fit(x, labels, sample_weight=weight)
+        assert not double.built
+    double.build(N_IN)
+    for inputs in (x.astype("f8"), x.tolist()):  # two ways to C
+        with refused(double, ValueError, r"^sample_weight adds up to"):
+            double.train_step(inputs, labels, np.full(8, 1e308))
+    for weight in (small, small.astype("f4")):
+        with refused(model, ValueError, r"^sample_weight\[6\] is .*e-4[01], expected 0 or at least 1.175\d*e-38"):
+            model.train_step(x.astype("f4"), labels, weight)
 
 
 @pytest.mark.parametrize(("bad", "error", "match"), [

@@ -1,6 +1,8 @@
 """Learning-rate schedules: their formulas, and that every way of training asks them step by step."""
 
+import copy
 import math
+import pickle
 
 import numpy as np
 import pytest
@@ -190,3 +192,48 @@ def test_a_schedule_without_values_says_so():
 
     with pytest.raises(NotImplementedError, match=r"^Nothing needs a method values\(first_step, n\)$"):
         Nothing()(0)
+
+
+class Halving(schedules.Schedule):
+    """Learns, and keeps what it has learned where nobody looks."""
+
+    def __init__(self):
+        self.rate = 0.8
+
+    def values(self, first_step, n):
+        return np.full(n, self.rate)
+
+    def observe(self, logs):
+        self.rate /= 2
+
+
+class Derived(cr.SGD):
+    pass
+
+
+@pytest.mark.parametrize("optimizer", [
+    lambda: cr.SGD(schedules.ReduceOnPlateau(0.8, "loss", factor=0.5, patience=0, min_delta=1e9)),
+    lambda: Derived(schedules.ReduceOnPlateau(0.8, "loss", factor=0.5, patience=0, min_delta=1e9)),
+    lambda: cr.SGD(Halving()),
+])  # fmt: skip
+def test_copies_and_checks_leave_what_a_schedule_has_learned(optimizer, x, labels):
+    model = compiled(optimizer=optimizer())
+    model.fit(x, labels, epochs=3)
+    rate = model.optimizer.schedule(0)
+    assert rate in (0.2, 0.1)
+    for twin in (copy.copy(model), copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
+        assert twin.optimizer.schedule(0) == model.optimizer.schedule(0) == rate
+    cr.check_gradients(model, x[:3], labels[:3])
+    assert model.optimizer.schedule(0) == rate
+
+
+def test_a_schedule_derived_from_a_constant_is_none(x, labels):
+    class Warm(schedules.Constant):
+        constant = False
+
+        def values(self, first_step, n):
+            return self.learning_rate * np.minimum(1, (first_step + np.arange(n) + 1) / 100)
+
+    model = compiled(optimizer=cr.SGD(Warm(0.1)))
+    assert model.optimizer.learning_rate is model.optimizer.schedule
+    assert copy.deepcopy(model).optimizer.schedule(4) == model.optimizer.schedule(4) == 0.1 * 0.05

@@ -54,7 +54,7 @@ static PyObject *classes(PyObject *module, PyObject *arguments)
         if (y != NULL && best != NULL) {
             Py_BEGIN_ALLOW_THREADS
             status = cr_network_predict(network, (size_t)n_rows, x.buf, (size_t)n_in, y, (size_t)n_out);
-            for (Py_ssize_t i = 0; i < n_rows; i++) {
+            for (Py_ssize_t i = 0; status == CR_OK && i < n_rows; i++) {
                 best[i] = 0;
                 for (int32_t j = 1; j < n_out; j++) {
                     best[i] = y[i * n_out + j] > y[i * n_out + best[i]] ? j : best[i];

@@ -274,6 +274,11 @@ def sample_weights(name: str, value: Any, n_rows: int, dtype: np.dtype[Any]) -> 
         row = int(np.flatnonzero(bad)[0])
         rounded = f" as {dtype}" if np.isfinite(weights[row]) and weights[row] >= 0 else ""
         raise ValueError(f"{name}[{row}] is {weights[row]}, expected a finite number of at least 0{rounded}")
+    least = np.finfo(dtype).tiny  # the steps of a batch are divided by the sum of its weights
+    small = (weights > 0) & (weights < float(least))
+    if small.any():
+        row = int(np.flatnonzero(small)[0])
+        raise ValueError(f"{name}[{row}] is {weights[row]}, expected 0 or at least {least} ({dtype})")
     with np.errstate(over="ignore"):
         if not np.isfinite(np.sum(result, dtype=np.float64)):
             raise ValueError(f"{name} adds up to more than a float64 holds")

@@ -60,14 +60,16 @@ def measure(size_t n_in, list layers not None):
 
 
 cdef bint _all_weights_sound(const Vector *weight, int dtype) noexcept:
-    """Whether every sample weight is a finite number of at least 0."""
+    """Whether every sample weight is 0 or a positive normal number, and so is the sum; see `_arrays.sample_weights`."""
     cdef size_t i
-    cdef double w
+    cdef double w, total = 0.0
+    cdef double least = FLT_MIN if dtype == np.NPY_FLOAT32 else DBL_MIN
     for i in range(weight.n):
         w = weight.f32[i] if dtype == np.NPY_FLOAT32 else weight.f64[i]
-        if not 0.0 <= w < INFINITY:
+        if w != 0.0 and not least <= w < INFINITY:
             return False
-    return True
+        total += w
+    return total < INFINITY
 
 
 cdef inline bint _overlap(const Matrix *a, const Matrix *b, size_t item) noexcept:
@@ -360,7 +362,7 @@ cdef class Network:
             _vector(&v, "weight", weight, self._dtype, READ)
             _length("weight", &v, a.n_rows)
             if not _all_weights_sound(&v, self._dtype):
-                raise ValueError("weight must hold finite numbers of at least 0")
+                raise ValueError("weight must hold finite numbers of at least 0, none of them subnormal")
         if self._takes_labels and y.ndim == 1 and self.n_out != 1:
             if (<object>y).dtype not in (numpy.int32, numpy.int64):
                 raise TypeError(f"y must have dtype int32 or int64 (class labels), got {(<object>y).dtype}")

@@ -94,6 +94,7 @@ def check_gradients(
         epsilon = 2.0**-17 if checked.dtype == np.float64 else 2.0**-7
     loss = _Loss(checked, x, y, sample_weight, number(epsilon, "epsilon", above=0.0))
     weights, undo = checked.get_weights(), checked._keep_statistics()
+    checked._forward_shape = None  # what a forward before this has kept is lost
     try:
         analytic, dx = loss.gradients()
         named = [*zip(_named(checked), analytic, strict=True), (("x", loss.x), dx)]
@@ -101,7 +102,6 @@ def check_gradients(
     finally:
         checked.set_weights(weights)
         undo.put_back()
-        checked._forward_shape = None  # what a forward before this had kept is gone
     least = _LEAST_SCALE * max(_largest(*pair) for pair in pairs.values())
     errors = {name: _error(*pair, least) for name, pair in pairs.items()}
     return GradientCheck(errors, max(errors.values(), key=lambda error: (error != error, error)))

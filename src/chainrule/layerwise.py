@@ -141,8 +141,8 @@ class LayerByLayer:
         """Fill the layers' gradients; write dx to `out` unless it is None."""
         if not self._keeps:
             raise RuntimeError(
-                "backward needs a forward before it, with no predict or evaluate between: layers written in Python keep"
-                " what belongs to the rows that they saw last"
+                "backward needs a forward before it, with no predict or evaluate between, nor in a loss function:"
+                " layers written in Python keep what belongs to the rows that they saw last"
             )
         for index in reversed(range(len(self.layers))):
             dx = self.layers[index].backward(dy)

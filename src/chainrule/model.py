@@ -96,18 +96,25 @@ class Sequential(Foundation):
         TypeError, ValueError
             If one of them is unknown; the model stays as it was.
         """
+        self._compile(optimizer, loss, metrics, restart=True)
+
+    def _compile(self, optimizer: Any, loss: Any, metrics: Any, *, restart: bool) -> None:
+        """`compile`; without `restart` the schedule keeps what it has learned."""
         if loss is None:
             raise TypeError(f"loss is missing: give a function, or one of {', '.join(losses.NAMES)}")
         rule, function, figures = optimizers.resolve(optimizer), losses.resolve(loss), resolve_metrics(metrics)
         with self._exclusive("compile"):
             before = self.optimizer
             rule._listeners.add(self)
-            changes = [(self, "_optimizer", rule), (self, "_loss", function), (self, "_metrics", figures)]
+            changes: list[tuple[Any, str, Any]] = [
+                (self, "_optimizer", rule), (self, "_loss", function), (self, "_metrics", figures)
+            ]  # fmt: skip
+            if restart:
+                changes += [(rule.schedule, name, value) for name, value in rule.schedule._fresh().items()]
             if self.built:
                 self._bind(rule, function, changes)
             else:
                 _core.set_all(changes)
-            rule.schedule.restart()
             if before is not None and before is not rule:
                 before._listeners.discard(self)
 

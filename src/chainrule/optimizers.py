@@ -50,7 +50,7 @@ class Optimizer(Described):
     def learning_rate(self) -> Any:
         """The learning rate: a float, or a schedule. May be set between and during fits."""
         schedule = self.schedule
-        return schedule.learning_rate if isinstance(schedule, schedules.Constant) else schedule
+        return schedule.learning_rate if type(schedule) is schedules.Constant else schedule
 
     @learning_rate.setter
     def learning_rate(self, learning_rate: LearningRate) -> None:

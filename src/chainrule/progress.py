@@ -1,5 +1,6 @@
 """One line on the terminal while a model trains."""
 
+import shutil
 import sys
 import time
 from collections.abc import Mapping
@@ -27,7 +28,7 @@ class Progress:
         self._verbose, self._epochs, self._n_steps = verbose, epochs, n_steps
         self._live = verbose == 1 and _is_terminal()
         self._shown = 0.0
-        self._width = 0
+        self._width, self._rest = 0, ""
 
     def step(self, epoch: int, step: int, loss: float) -> None:
         """Show the mean loss of the epoch's first `step` batches."""
@@ -52,7 +53,7 @@ class Progress:
     def close(self) -> None:
         """Leave the line."""
         if self._width:
-            sys.stdout.write("\n")
+            sys.stdout.write(self._rest + "\n")
             sys.stdout.flush()
             self._width = 0
 
@@ -60,9 +61,11 @@ class Progress:
         return f"epoch {epoch + 1}/{self._epochs}"
 
     def _rewrite(self, line: str) -> None:
-        sys.stdout.write("\r" + line.ljust(self._width))
+        # A wrapped line could not be written over; what the last one leaves out follows at the end.
+        shown = line[: max(1, shutil.get_terminal_size().columns - 1)]
+        sys.stdout.write("\r" + shown.ljust(self._width))
         sys.stdout.flush()
-        self._width = len(line)
+        self._width, self._rest = len(shown), line[len(shown) :]
 
 
 def _is_terminal() -> bool:

@@ -36,8 +36,9 @@ class Schedule(Described):
     def observe(self, logs: Mapping[str, float]) -> None:
         """Take note of an epoch's figures; only `ReduceOnPlateau` does anything with them."""
 
-    def restart(self) -> None:
-        """Forget what `observe` has learned; `Sequential.compile` does it."""
+    def _fresh(self) -> dict[str, Any]:
+        """The attributes that `Sequential.compile` sets, so that what `observe` has learned is forgotten."""
+        return {}
 
     @property
     def state(self) -> dict[str, Any]:
@@ -252,11 +253,11 @@ class ReduceOnPlateau(Schedule):
         self.cooldown: int = integer(cooldown, "cooldown", at_least=0)
         self.minimum: float = number(minimum, "minimum", at_least=0.0)
         self.mode: str = choose(mode, ("auto", "min", "max"), "mode")
-        self.restart()
-
-    def restart(self) -> None:
         self._rate, self._waited, self._resting = self.initial, 0, 0
         self._best: float | None = None
+
+    def _fresh(self) -> dict[str, Any]:
+        return {"_rate": self.initial, "_waited": 0, "_resting": 0, "_best": None}
 
     def values(self, first_step: int, n: int) -> Rates:
         return np.full(n, self._rate)

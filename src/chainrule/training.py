@@ -353,7 +353,7 @@ class _Loop:
         self.warned = True
         why = "the learning rate may be too high"
         for name, values in (("x", self.rows.x), ("y", self.rows.target)):
-            if not np.isfinite(values).all():
+            if values.dtype.kind in "fc" and not np.isfinite(values).all():
                 why = f"{name} holds values that are not finite"
                 break
         message = f"the loss is {loss} in epoch {epoch}, step {step}: {why}"

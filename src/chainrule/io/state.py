@@ -201,8 +201,10 @@ def restore(description: Any, arrays: dict[str, Array], code: dict[str, Any] | N
         loss = code.get("loss")
         if description["loss"] is not None:
             loss = rebuild(description["loss"], losses.CLASSES, "loss")
-        model.compile(optimizer, loss, code["metrics"] if "metrics" in code else description["metrics"])
-        optimizer.schedule.state = description["schedule"]
+        metrics = code["metrics"] if "metrics" in code else description["metrics"]
+        model._compile(optimizer, loss, metrics, restart=False)
+        if description["optimizer"] is not None:  # one that came as it is has its state, and may be the original's
+            optimizer.schedule.state = description["schedule"]
         model._learning_rate_changed()
     if arrays:
         _fill(model, description, arrays)
