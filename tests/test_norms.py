@@ -12,7 +12,7 @@ WIDTHS = [n for n in LENGTHS if n] + LONG_LENGTHS
 LAYER_SHAPES = [(3, n) for n in WIDTHS] + [(0, 4), (1, 7), (257, 3), (513, 2), (2, 1000)]
 BATCH_SHAPES = [(5, n) for n in WIDTHS] + [(1, 7), (2, 3), (255, 2), (256, 9), (257, 3), (600, 5)]
 # Numbers about 0 and numbers that all lie far from it, whose variance E x^2 - (E x)^2 would lose.
-OFFSETS = (0.0, 300.0)
+OFFSETS = (0.0, 1e5)
 EPSILON = 1e-5
 
 
@@ -27,18 +27,22 @@ def numbers(rng, shape, offset, dtype):
 
 
 class Sizes:
-    """What roundings are relative to. x - mean shows the roundings of the mean, which are relative to mean |x|;
-    so a normalised number (x - mean) / std has the size |x - mean| / std + mean |x| / std.
+    """What roundings are relative to. x - mean shows the roundings of the mean, divided by std.
+
+    The mean is m + E d, d = x - m, where m has the roundings of a sum of x: what is left is one rounding of m + E d,
+    which is relative to |x|, and those of a sum of d, relative to |x - mean| and to what m is off by.
     """
 
     def __init__(self, x, axis, inverse_std):
         n = x.shape[axis]
-        x = reference.wide(x)
-        self.inverse_std = np.expand_dims(inverse_std, axis)
-        self.x = np.abs(x).mean(axis=axis, keepdims=True)
-        self.normal = (np.abs(x - x.mean(axis=axis, keepdims=True)) + self.x) * self.inverse_std
         count = bounds.row_sum_roundings(n) if axis == 1 else bounds.n_roundings_of_product(n)
         self.roundings = 2 * count + 16  # mean and variance, then two dozen operations at most
+        wide = reference.wide(x)
+        spread = np.abs(wide - wide.mean(axis=axis, keepdims=True))
+        once = 2 / self.roundings + bounds.gamma(count, x.dtype)
+        self.inverse_std = np.expand_dims(inverse_std, axis)
+        self.x = spread.mean(axis=axis, keepdims=True) + once * np.abs(wide).mean(axis=axis, keepdims=True)
+        self.normal = (spread + self.x) * self.inverse_std
         self.axis = axis
 
     def within(self, got, expected, size, what, more=0):
@@ -113,15 +117,20 @@ def test_layer_norm_backward(isa, dtype, shape, rng, guarded):
 
 @pytest.mark.parametrize("n", [1, 7, 16, 17, 35, 160])
 def test_a_row_is_summed_by_16_partial_sums(isa, dtype, n, rng):
-    """Rule 2 of the contract of bits, in NumPy: index mod 16, folded 8-4-2-1."""
+    """Rule 2 of the contract of bits, in NumPy: index mod 16, folded 8-4-2-1. The mean of d = x - m mends m."""
+
+    def row_mean(x):
+        partial = np.zeros((3, 16), dtype)
+        for j in range(n):
+            partial[:, j % 16] += x[:, j]
+        for half in (8, 4, 2, 1):
+            partial = partial[:, :half] + partial[:, half:]
+        return partial[:, 0] / dtype.type(n)
+
     x = rng.normal(size=(3, n)).astype(dtype)
-    partial = np.zeros((3, 16), dtype)
-    for j in range(n):
-        partial[:, j % 16] += x[:, j]
-    for half in (8, 4, 2, 1):
-        partial = partial[:, :half] + partial[:, half:]
+    rough = row_mean(x)
     _, mean, _ = layer_norm(x, np.ones(n, dtype), np.zeros(n, dtype))
-    assert bits(mean) == bits(partial[:, 0] / dtype.type(n))
+    assert bits(mean) == bits(rough + row_mean(x - rough[:, None]))
 
 
 @pytest.mark.parametrize("n", [1, 255, 256, 257, 600])
@@ -147,12 +156,25 @@ def test_layer_norm_of_a_row_does_not_know_the_batch(isa, dtype, rng):
         assert bits(layer_norm_backward(x[row], gamma, mean[row], inverse_std[row], dy[row])[0]) == bits(dx[row])
 
 
-def test_a_constant_row_becomes_beta(isa, dtype):
-    beta = np.linspace(-1, 1, 19).astype(dtype)
-    y, mean, inverse_std = layer_norm(np.full((2, 19), 5, dtype), np.ones(19, dtype), beta)
-    np.testing.assert_array_equal(y, [beta, beta])
-    np.testing.assert_array_equal(mean, 5)
-    np.testing.assert_allclose(inverse_std, 1 / np.sqrt(EPSILON), rtol=bounds.gamma(4, dtype))
+# Numbers that are all the same have variance 0, and no rounding of their mean is divided by a std that consists of it.
+VAST = -1e30  # the square of the rounding of its mean is beyond float32
+CONSTANTS = [0.0, 5.0, 0.1, 123456.7, VAST]
+COUNTS = [1, 2, 3, 16, 19, 100, 784, 1000]
+
+
+def assert_centred(y, beta, mean, value, inverse_std, dtype):
+    np.testing.assert_array_equal(y, np.broadcast_to(beta, y.shape))
+    np.testing.assert_array_equal(mean, dtype.type(value))
+    if value != VAST or dtype == np.float64:
+        np.testing.assert_allclose(inverse_std, 1 / np.sqrt(EPSILON), rtol=bounds.gamma(4, dtype))
+
+
+@pytest.mark.parametrize("value", CONSTANTS)
+@pytest.mark.parametrize("n", COUNTS)
+def test_a_constant_row_becomes_beta(isa, dtype, n, value):
+    beta = np.linspace(-1, 1, n).astype(dtype)
+    y, mean, inverse_std = layer_norm(np.full((2, n), value, dtype), np.ones(n, dtype), beta)
+    assert_centred(y, beta, mean, value, inverse_std, dtype)
 
 
 # -- batch normalisation ----------------------------------------------------------------------------------------
@@ -252,6 +274,27 @@ def test_batch_norm_at_inference(isa, dtype, shape, rng, guarded):
     size = (np.abs(dy) * (np.abs(x) + np.abs(running[0])) * wide_inverse).sum(axis=0)
     assert_within(dgamma, wide_dgamma, sums * size, "dgamma ")
     assert_within(dbeta, wide_dbeta, sums * np.abs(dy).sum(axis=0), "dbeta ")
+
+
+@pytest.mark.parametrize("value", CONSTANTS)
+@pytest.mark.parametrize("n", COUNTS)
+def test_a_constant_column_becomes_beta(isa, dtype, n, value):
+    beta = np.linspace(-1, 1, 35).astype(dtype)
+    one = np.ones(35, dtype)
+    y, mean, inverse_std, *_ = batch_norm(True, np.full((n, 35), value, dtype), one, beta, (one, one))
+    assert_centred(y, beta, mean, value, inverse_std, dtype)
+
+
+def test_numbers_not_finite_stay_so(isa, dtype):
+    """The variance is never below 0, and NaN is not taken for that."""
+    for value in (np.nan, np.inf, -np.inf):
+        x = np.ones((20, 20), dtype)
+        x[3, 4] = value
+        one, zero = np.ones(20, dtype), np.zeros(20, dtype)
+        y, mean, inverse_std = layer_norm(x, one, zero)
+        assert np.isnan(y[3]).all() and np.isnan([mean[3], inverse_std[3]]).all() and np.isfinite(y[:3]).all()
+        y, mean, inverse_std, *_ = batch_norm(True, x, one, zero, (one, one))
+        assert np.isnan(y[:, 4]).all() and np.isnan([mean[4], inverse_std[4]]).all() and np.isfinite(y[:, :4]).all()
 
 
 def test_the_running_variance_is_unbiased_and_momentum_keeps_the_old(isa, dtype):

@@ -1,6 +1,10 @@
 /* norm.inc.h - layer normalisation (over the columns of a row) and batch normalisation (over the rows of a
  * column). Everywhere xhat = (x - mean) * inverse_std, y = gamma xhat + beta, inverse_std = 1 / sqrt(variance
- * + epsilon), and variances are the biased ones from a second pass: E x^2 - (E x)^2 would cancel.
+ * + epsilon), and variances are biased. Mean and variance come from two passes, because E x^2 - (E x)^2 would cancel.
+ * The first gives a mean m with the rounding of a sum. With d = x - m, the second adds up d and d^2, which mend both:
+ *   mean = m + E d,  variance = E d^2 - (E d)^2
+ * (Chan, Golub & LeVeque, The American Statistician 37, 1983). So numbers that are all the same have variance 0 and
+ * come out as beta, however great they are; the rounding of m alone would be divided by a std that consists of it.
  */
 
 CR_INLINE V(t) FN(xhat)(V(t) x, V(t) mean, V(t) inverse_std)
@@ -8,27 +12,42 @@ CR_INLINE V(t) FN(xhat)(V(t) x, V(t) mean, V(t) inverse_std)
     return V(mul)(V(sub)(x, mean), inverse_std);
 }
 
+/* n times the variance: the sum of d^2, less n times the square of what m was off by, shift = sum of d / n. Where that
+ * overflows, so does the sum of d^2, and inf stays, as NaN does. */
+CR_INLINE V(t) FN(squared_deviation)(V(t) sum_of_squares, V(t) shift, V(t) sum)
+{
+    const V(t) off = V(min)(V(mul)(shift, sum), V(set1)(V(max_finite)));
+    return V(max)(V(zero)(), V(sub)(sum_of_squares, off));
+}
+
 /* ---- layer normalisation ------------------------------------------------------------------------ */
 
-/* Sum of (x - mean)^2 over a row, by the 16 partial sums. */
-static inline REAL FN(row_squared_deviation)(size_t n, const REAL *x, REAL mean)
+/* The mean of a row, and its variance in all lanes of *variance, by the 16 partial sums. */
+static inline REAL FN(row_mean)(size_t n, const REAL *x, V(t) *variance)
 {
-    const V(t) center = V(set1)(mean);
-    V(t) partial[16 / V_LANES];
+    const REAL count = (REAL)n, rough = FN(row_sum)(n, x) / count;
+    const V(t) center = V(set1)(rough);
+    V(t) partial[16 / V_LANES], partial_squares[16 / V_LANES];
     FN(clear_partials)(partial);
+    FN(clear_partials)(partial_squares);
     size_t j = 0;
     for (; j + 16 <= n; j += 16) {
         for (size_t v = 0; v < 16 / V_LANES; ++v) {
             const V(t) d = V(sub)(V(load)(x + j + v * V_LANES), center);
-            partial[v] = V(fma)(d, d, partial[v]);
+            partial[v] = V(add)(partial[v], d);
+            partial_squares[v] = V(fma)(d, d, partial_squares[v]);
         }
     }
     for (size_t v = 0; j < n; ++v, j += V_LANES) {
         const V(mask_t) live = V(mask_first)(n - j < V_LANES ? n - j : V_LANES);
         const V(t) d = V(keep)(live, V(sub)(V(load_masked)(live, x + j), center));
-        partial[v] = V(fma)(d, d, partial[v]);
+        partial[v] = V(add)(partial[v], d);
+        partial_squares[v] = V(fma)(d, d, partial_squares[v]);
     }
-    return FN(fold_partials)(partial);
+    const REAL sum = FN(fold_partials)(partial), shift = sum / count;
+    const V(t) sum_of_squares = V(set1)(FN(fold_partials)(partial_squares));
+    *variance = V(div)(FN(squared_deviation)(sum_of_squares, V(set1)(shift), V(set1)(sum)), V(set1)(count));
+    return rough + shift;
 }
 
 /* y = gamma xhat + beta; x and y (n_rows, n_cols), gamma and beta (n_cols), mean and inverse_std (n_rows) are
@@ -38,13 +57,12 @@ static void FN(layer_norm_forward)(size_t n_rows, size_t n_cols, REAL epsilon, c
                                    size_t ld_y)
 {
     for (size_t i = 0; i < n_rows; ++i, x += ld_x, y += ld_y) {
-        const REAL row_mean = FN(row_sum)(n_cols, x) / (REAL)n_cols;
-        const REAL variance = FN(row_squared_deviation)(n_cols, x, row_mean) / (REAL)n_cols;
-        const V(t) scale = V(div)(V(set1)(1), V(sqrt)(V(set1)(variance + epsilon)));
-        const V(t) center = V(set1)(row_mean);
+        V(t) variance;
         REAL lanes[V_LANES];
+        mean[i] = FN(row_mean)(n_cols, x, &variance);
+        const V(t) scale = V(div)(V(set1)(1), V(sqrt)(V(add)(variance, V(set1)(epsilon))));
+        const V(t) center = V(set1)(mean[i]);
         V(store)(lanes, scale);
-        mean[i] = row_mean;
         inverse_std[i] = lanes[0];
         size_t j = 0;
         for (; j + V_LANES <= n_cols; j += V_LANES) {
@@ -182,37 +200,45 @@ static void FN(norm_backward_parameters)(int by_column, size_t n_rows, size_t n_
     }
 }
 
-/* out[j] = (1 / n_rows) sum_i (x - mean[j])^2 for n_vectors vectors of columns, the last with lanes `live`. */
-CR_INLINE void FN(variance_pass)(size_t n_vectors, V(mask_t) live, size_t n_rows, const REAL *x, size_t ld_x,
-                                 const REAL *mean, REAL *out)
+/* For n_vectors vectors of columns, the last with the lanes `live`: variance, and mean, which was the sum over
+ * n_rows, from that sum. */
+CR_INLINE void FN(column_means_pass)(size_t n_vectors, V(mask_t) live, size_t n_rows, const REAL *x, size_t ld_x,
+                                     REAL *mean, REAL *variance)
 {
     const size_t last = n_vectors - 1;
-    const V(t) count = V(set1)((REAL)n_rows);
-    V(t) center[CR_NORM_VECTORS], total[CR_NORM_VECTORS], sum[CR_NORM_VECTORS];
+    const V(t) count = V(set1)((REAL)n_rows), none = V(zero)();
+    V(t) center[CR_NORM_VECTORS], total[CR_NORM_VECTORS], total_squares[CR_NORM_VECTORS];
     for (size_t v = 0; v < n_vectors; ++v) {
-        total[v] = V(zero)();
-        center[v] = v < last ? V(load)(mean + v * V_LANES) : V(load_masked)(live, mean + v * V_LANES);
+        const REAL *sum = mean + v * V_LANES;
+        center[v] = V(div)(v < last ? V(load)(sum) : V(load_masked)(live, sum), count);
+        total[v] = total_squares[v] = none;
     }
     for (size_t first = 0; first < n_rows; first += CR_KB) {
         const size_t end = n_rows - first < CR_KB ? n_rows : first + CR_KB;
+        V(t) sum[CR_NORM_VECTORS], squares[CR_NORM_VECTORS];
         for (size_t v = 0; v < n_vectors; ++v) {
-            sum[v] = V(zero)();
+            sum[v] = squares[v] = none;
         }
         for (size_t i = first; i < end; ++i) {
             for (size_t v = 0; v < n_vectors; ++v) {
                 const REAL *at = x + i * ld_x + v * V_LANES;
                 const V(t) d = V(sub)(v < last ? V(load)(at) : V(load_masked)(live, at), center[v]);
-                sum[v] = V(fma)(d, d, sum[v]);
+                sum[v] = V(add)(sum[v], d);
+                squares[v] = V(fma)(d, d, squares[v]);
             }
         }
         for (size_t v = 0; v < n_vectors; ++v) {
             total[v] = V(add)(total[v], sum[v]);
+            total_squares[v] = V(add)(total_squares[v], squares[v]);
         }
     }
-    for (size_t v = 0; v < last; ++v) {
-        V(store)(out + v * V_LANES, V(div)(total[v], count));
+    for (size_t v = 0; v < n_vectors; ++v) {
+        const V(mask_t) here = v < last ? V(mask_first)(V_LANES) : live;
+        const V(t) shift = V(div)(total[v], count);
+        const V(t) squares = FN(squared_deviation)(total_squares[v], shift, total[v]);
+        V(store_masked)(here, mean + v * V_LANES, V(add)(center[v], shift));
+        V(store_masked)(here, variance + v * V_LANES, V(div)(squares, count));
     }
-    V(store_masked)(live, out + last * V_LANES, V(div)(total[last], count));
 }
 
 /* ---- batch normalisation -------------------------------------------------------------------------- */
@@ -221,19 +247,15 @@ CR_INLINE void FN(variance_pass)(size_t n_vectors, V(mask_t) live, size_t n_rows
 static void FN(batch_statistics)(size_t n_rows, size_t n_cols, const REAL *x, size_t ld_x, REAL *mean,
                                  REAL *variance)
 {
-    const REAL count = (REAL)n_rows;
     FN(column_sums)(n_rows, n_cols, x, ld_x, mean);
-    for (size_t j = 0; j < n_cols; ++j) {
-        mean[j] /= count;
-    }
     const size_t wide = CR_NORM_VECTORS * V_LANES;
     size_t j = 0;
     for (; j + wide <= n_cols; j += wide) {
-        FN(variance_pass)(CR_NORM_VECTORS, V(mask_first)(V_LANES), n_rows, x + j, ld_x, mean + j, variance + j);
+        FN(column_means_pass)(CR_NORM_VECTORS, V(mask_first)(V_LANES), n_rows, x + j, ld_x, mean + j, variance + j);
     }
     for (; j < n_cols; j += V_LANES) {
         const size_t left = n_cols - j < V_LANES ? n_cols - j : V_LANES;
-        FN(variance_pass)(1, V(mask_first)(left), n_rows, x + j, ld_x, mean + j, variance + j);
+        FN(column_means_pass)(1, V(mask_first)(left), n_rows, x + j, ld_x, mean + j, variance + j);
     }
 }
 
