@@ -32,6 +32,7 @@ class Net:
         self.loss = cr.losses.NAMES[i % len(cr.losses.NAMES)]
         widths = rng.integers(100, 160, 3) if self.is_large else rng.integers(1, (3, 17, 70)[i % 3], rng.integers(2, 6))
         self.n_in, *hidden, n_out = widths.tolist()
+        n_out += self.loss == "softmax_cross_entropy" and n_out == 1
         self.batch = 640 if self.is_large else int(rng.integers(1, 40))
         self.epochs = 2 if self.is_large else 4
         n_rows = self.batch * (2 if self.is_large else 5) - self.batch // 3  # the last batch is a short one

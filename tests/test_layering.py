@@ -197,6 +197,7 @@ gradient_check
 io
 model
 _foundation training summary
+rows
 layerwise
 layers
 _layer

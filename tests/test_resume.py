@@ -403,11 +403,11 @@ def test_a_finished_run_that_is_resumed_still_knows_its_best_weights(through_a_f
                 loss["best"] = self.model.get_weights()
 
     model = compiled([cr.Dense(7, "relu"), cr.Dense(3)], "adam", n_in=N_IN)
-    model.fit(x, y % 3, epochs=4, callbacks=[Told("told", patience=9)])
+    model.fit(x, y % 3, epochs=4, callbacks=[Told("told", patience=9, mode="min")])
     if through_a_file:
         model.save(tmp_path / "run.npz")
         model = cr.load(tmp_path / "run.npz")
-    stopping = Told("told", patience=9)
+    stopping = Told("told", patience=9, mode="min")
     model.fit(x, y % 3, epochs=6, callbacks=[stopping], resume=True)
     assert (stopping.best, stopping.best_epoch) == (1.0, 1)
     for got, best in zip(model.get_weights(), loss["best"], strict=True):

@@ -404,10 +404,10 @@ def test_on_nan(python, x, labels):
 def test_what_is_not_finite_is_named_as_the_cause(x, labels):
     target = np.ones((len(x), 3))
     target[2, 1] = np.inf
-    with pytest.warns(RuntimeWarning, match=r"epoch 0, step \d: y holds values that are not finite$"):
+    with pytest.warns(RuntimeWarning, match=r"epoch 0, step \d: y holds values that are not finite as float64$"):
         compiled(loss="squared_error").fit(x, target, batch_size=5)
     x[3, 2] = np.nan
-    with pytest.warns(RuntimeWarning, match=r"epoch 0, step \d: x holds values that are not finite$"):
+    with pytest.warns(RuntimeWarning, match=r"epoch 0, step \d: x holds values that are not finite as float64$"):
         compiled().fit(x, labels, batch_size=5)
 
 

@@ -35,7 +35,9 @@ def real(name: str, value: Any) -> Array:
     except ValueError as error:
         raise ValueError(f"{name} is not an array: {error}") from None
     if array.dtype.kind not in "fiub":
-        raise TypeError(f"{name} must hold real numbers, got dtype {array.dtype} ({type(value).__name__})")
+        inside = array.item() if array.ndim == 0 and array.dtype == object else value
+        hint = f"; {name}.toarray() makes a dense array of it" if hasattr(inside, "toarray") else ""
+        raise TypeError(f"{name} must hold real numbers, got dtype {array.dtype} ({type(inside).__name__}){hint}")
     return array
 
 
@@ -98,6 +100,17 @@ def converted(array: Array, dtype: np.dtype[Any]) -> Array:
     """Return a copy in C order as `dtype`, each element rounded to nearest whatever mode the caller is in."""
     with _core.StandardMode():
         return np.array(array, dtype=dtype, order="C", copy=True)
+
+
+def held(name: str, array: Array, dtype: np.dtype[Any]) -> Array:
+    """Return a copy in C order as `dtype`; ValueError if a finite number is beyond it."""
+    with np.errstate(over="ignore"):
+        result = converted(array, dtype)
+    beyond = np.isinf(result) & np.isfinite(array)
+    if beyond.any():
+        where = np.argwhere(beyond)[0].tolist()
+        raise ValueError(f"{name}{where} is {array[tuple(where)]}, more than a {dtype} holds")
+    return result
 
 
 def matrix(name: str, array: Array, dtype: np.dtype[Any], shape: tuple[int | None, int | None] = (None, None)) -> Array:

@@ -8,6 +8,14 @@ from typing import Any
 
 import numpy as np
 
+# What other libraries call things.
+_ELSEWHERE: dict[str, tuple[str, ...]] = {
+    "linear": ("identity",),
+    "logistic": ("sigmoid",),
+    "mse": ("mean_squared_error",),
+    "mae": ("mean_absolute_error", "absolute_error"),
+}
+
 
 def choose(name: Any, names: Collection[str], what: str) -> str:
     """Return `name` if it is one of `names`; else a ValueError with the nearest of them.
@@ -26,7 +34,9 @@ def choose(name: Any, names: Collection[str], what: str) -> str:
         raise TypeError(f"{what} must be one of {', '.join(names)}, got {name!r}")
     import difflib  # here: it takes a millisecond to load, and is for mistakes only
 
-    near = difflib.get_close_matches(name.lower().replace("-", "_").replace(" ", "_"), names, n=1, cutoff=0.5)
+    plain = name.lower().replace("-", "_").replace(" ", "_")
+    near = [other for other in _ELSEWHERE.get(plain, ()) if other in names]
+    near = near or difflib.get_close_matches(plain, names, n=1, cutoff=0.5)
     hint = f"did you mean {near[0]!r}? " if near else ""
     raise ValueError(f"{what} {name!r} is unknown; {hint}choices: {', '.join(names)}")
 

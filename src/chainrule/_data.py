@@ -58,7 +58,7 @@ def target(loss: Loss | UserLoss, y: Any, n_rows: int, n_out: int, dtype: np.dty
     ValueError
         If its shape does not fit (nothing is ever broadcast), a label is out of range, or a value is NaN.
     """
-    array = np.asarray(y)
+    array = np.asarray(y) if isinstance(loss, UserLoss) else _arrays.real(what, y)
     if array.ndim == 0 or len(array) != n_rows:
         got = f"{len(array)} rows" if array.ndim else "no rows"
         raise ValueError(f"{what} has {got}, x has {n_rows}")
@@ -66,6 +66,9 @@ def target(loss: Loss | UserLoss, y: Any, n_rows: int, n_out: int, dtype: np.dty
         if n_out == 1 and array.ndim == 1:
             array = array.reshape(-1, 1)
         return array.astype(dtype, copy=False) if array.dtype.kind == "f" else array
+    if loss.name == "softmax_cross_entropy" and n_out == 1:
+        raise ValueError("softmax_cross_entropy needs two outputs or more (of one, softmax is always 1);"
+                         " for one output there is sigmoid_cross_entropy")  # fmt: skip
     if loss.takes_labels and n_out > 1 and array.dtype.kind == "f" and array.shape in ((n_rows,), (n_rows, 1)):
         raise TypeError(
             f"{what} holds {array.dtype} numbers, class labels must be integers; {what}.astype(int) makes them so"
@@ -92,7 +95,9 @@ def sample_weight(values: Any, n_rows: int, dtype: np.dtype[Any], what: str = "s
     return weight
 
 
-def class_weight(setting: Any, y: Any, n_out: int, dtype: np.dtype[Any]) -> npt.NDArray[np.float64]:
+def class_weight(
+    setting: Any, y: Any, loss: Loss | UserLoss, n_out: int, dtype: np.dtype[Any]
+) -> npt.NDArray[np.float64]:
     """Return one weight a row, (n_rows,), from the class of each row.
 
     Parameters
@@ -100,11 +105,19 @@ def class_weight(setting: Any, y: Any, n_out: int, dtype: np.dtype[Any]) -> npt.
     setting : dict or "balanced"
         class -> weight, 1 for classes not named; or n_rows / (n_classes * rows of the class).
     y : array_like
-        Labels (n_rows,) or (n_rows, 1), or targets (n_rows, n_out) whose largest column is the class.
+        Labels (n_rows,) or (n_rows, 1), or targets (n_rows, n_out): of losses that take labels the largest column is
+        the class, of others the only one above 0; of one output they are 0 and 1, or -1 and +1.
     dtype : dtype
         What the weights will be converted to.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `setting` is something else, or a row of `y` has no class, as in regression and multilabel targets.
     """
     array = np.asarray(y)
+    if not isinstance(loss, UserLoss) and not loss.takes_labels:
+        _check_one_class_each(array, n_out)
     if array.ndim == 2 and array.shape[1] > 1:
         array = np.argmax(array, axis=1)
     array = array.reshape(-1)
@@ -124,3 +137,20 @@ def class_weight(setting: Any, y: Any, n_out: int, dtype: np.dtype[Any]) -> npt.
             raise ValueError(f"{what} is {weight!r}, more than a {dtype} holds")
     weights = np.array([float(setting.get(name, 1.0)) for name in classes.tolist()])
     return weights[index.reshape(-1)]
+
+
+def _check_one_class_each(y: Array, n_out: int) -> None:
+    """ValueError for targets that do not give each row one class."""
+    if n_out > 1:
+        bad = np.count_nonzero(y > 0, axis=1) != 1
+        wanted = "one column above 0"
+    else:
+        flat = y.reshape(-1)
+        bad = (flat != 1) & (flat != (-1 if (flat == -1).any() else 0))
+        wanted = "0 or 1, or -1 or +1"
+    if bad.any():
+        row = int(np.flatnonzero(bad)[0])
+        raise ValueError(
+            f"class_weight needs a class for every row, {wanted}; y[{row}] is {y[row].tolist()};"
+            " sample_weight takes any weights"
+        )

@@ -42,7 +42,7 @@ class Foundation(_core.Model):
                 for claimed in layers[:i]:
                     claimed._owner = None
                 raise
-        self.layers: list[Layer] = list(layers)
+        self._layers: tuple[Layer, ...] = tuple(layers)
         self._optimizer: optimizers.Optimizer | None = None
         self._loss: losses.Loss | losses.UserLoss | None = None
         self._metrics: list[metrics.Metric] = []
@@ -51,7 +51,12 @@ class Foundation(_core.Model):
         self._run: Run | None = None
         self._forget_build()
 
-    # What `compile` chose. Without setters: what is set here alone the engine would not know.
+    # What the constructor and `compile` were given. Without setters: what is set here alone the engine would not know.
+
+    @property
+    def layers(self) -> tuple[Layer, ...]:
+        """The layers, from the input on; for other layers make another model."""
+        return self._layers
 
     @property
     def optimizer(self) -> optimizers.Optimizer | None:
@@ -65,8 +70,8 @@ class Foundation(_core.Model):
 
     @property
     def metrics(self) -> list[metrics.Metric]:
-        """The metrics; `compile` changes them."""
-        return self._metrics
+        """The metrics, a list of one's own; `compile` changes them."""
+        return list(self._metrics)
 
     # -- building --
 
@@ -139,7 +144,7 @@ class Foundation(_core.Model):
             self._forget_build()
 
     def _build_native(self, n_in: int) -> None:
-        layers: list[NativeLayer] = self.layers  # type: ignore[assignment]
+        layers: tuple[NativeLayer, ...] = self.layers  # type: ignore[assignment]
         specs = [layer.core_spec() for layer in layers]
         n_parameters, n_running, _ = _core.measure(n_in, specs)
         values, gradients = aligned(n_parameters, self.dtype), aligned(n_parameters, self.dtype)
@@ -186,6 +191,7 @@ class Foundation(_core.Model):
             and self.optimizer is not None
             and self.optimizer.schedule.constant
             and not self._held
+            and not (self.loss.name == "softmax_cross_entropy" and self.n_out == 1)  # refused there
         )
         self._learning_rate = self.optimizer.schedule(0) if direct and self.optimizer is not None else math.nan
 
@@ -248,7 +254,13 @@ class Foundation(_core.Model):
         return [array.copy() for _, array in self._weight_views("get_weights")]
 
     def set_weights(self, weights: Sequence[npt.ArrayLike]) -> None:
-        """Copy weights in, in the order of `get_weights`; ValueError and no change if a shape differs."""
+        """Copy weights in, in the order of `get_weights`.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If the arrays, their shapes or their numbers are not such as the model can hold; nothing has changed then.
+        """
         views = self._weight_views("set_weights")
         if not isinstance(weights, Collection):
             raise TypeError(f"weights must be a list of arrays, got {weights!r}")
@@ -261,5 +273,5 @@ class Foundation(_core.Model):
             if array.shape != view.shape:
                 raise ValueError(f"{name} must have shape {view.shape}, got {array.shape}")
         # Converted first, so that a value that does not convert leaves the model as it was.
-        converted = [_arrays.converted(array, view.dtype) for array, (_, view) in zip(arrays, views, strict=True)]
+        converted = [_arrays.held(name, array, view.dtype) for array, (name, view) in zip(arrays, views, strict=True)]
         _core.copy_all([view for _, view in views], converted)

@@ -105,11 +105,12 @@ class View:
 
     def __set__(self, layer: "NativeLayer", value: npt.ArrayLike) -> None:
         view = self.__get__(layer, type(layer))
+        if view is None:
+            raise ValueError(f"{self._name} cannot be set: {layer!r} has none")
         array = _arrays.real(self._name, value)
-        if view is None or array.shape != view.shape:
-            shape = None if view is None else view.shape
-            raise ValueError(f"{self._name} must have shape {shape}, got {array.shape}")
-        _core.copy_all([view], [_arrays.converted(array, view.dtype)])
+        if array.shape != view.shape:
+            raise ValueError(f"{self._name} must have shape {view.shape}, got {array.shape}")
+        _core.copy_all([view], [_arrays.held(self._name, array, view.dtype)])
 
 
 class NativeLayer(Described, Layer):

@@ -1,13 +1,15 @@
 """What may happen between epochs: recording, stopping early, a user's own code."""
 
 import math
+import numbers
 import time
 from collections.abc import Callable, Iterator, Mapping
 from os import PathLike
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from . import _core, schedules
 from ._checks import choose, flag, integer, number, path_text
+from ._describe import Described
 
 if TYPE_CHECKING:
     from .model import Sequential
@@ -39,7 +41,10 @@ class Callback:
         """Called before each epoch."""
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
-        """Called after each epoch with its figures: loss, metrics, and val_ ones, and learning_rate."""
+        """Called after each epoch with its figures: loss, metrics, and val_ ones, and learning_rate.
+
+        Numbers that are added to `logs` are seen by later callbacks and the schedule, and recorded in the history.
+        """
 
     def on_batch_end(self, step: int, loss: float) -> None:
         """Called after each step of an epoch, counted from 0, with the batch's loss before the update.
@@ -126,6 +131,11 @@ class History(Callback):
     def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
         self._entries.append(_Entry(epoch, dict(logs), time.perf_counter() - self._start))
 
+    def take_over(self, logs: dict[str, float]) -> None:
+        """Record in the last epoch what callbacks have made of its figures."""
+        figures = {name: float(value) for name, value in logs.items() if isinstance(value, numbers.Real)}
+        self._entries[-1][1].update(figures)
+
     def state_dict(self) -> dict[str, Any]:
         # Times are left out of files, which are reproducible.
         return {"entries": self._entries.copy()}
@@ -159,7 +169,7 @@ class History(Callback):
         return f"History({len(self._entries)} epochs; {', '.join(self.history)})"
 
 
-class EarlyStopping(Callback):
+class EarlyStopping(Described, Callback):
     """Stop when a figure has not improved for `patience` epochs, and go back to the weights of the best one.
 
     Parameters
@@ -171,7 +181,8 @@ class EarlyStopping(Callback):
     min_delta : float, default=0.0
         Smaller changes are no improvement.
     mode : {"auto", "min", "max"}
-        Whether smaller or larger is better; "auto": larger for names ending in accuracy, auc or score.
+        Whether smaller or larger is better; "auto" knows it of loss and chainrule's metrics, and names that end like
+        them: accuracy, auc and r2_score should rise, loss and error fall.
     restore_best_weights : bool, default=True
         At the end of training, stopped early or not, set the weights of the best epoch; also when
         `fit(on_nan="raise")` ends it because the loss is not finite. The optimizer's state stays as it is.
@@ -188,6 +199,8 @@ class EarlyStopping(Callback):
     TypeError, ValueError
         If an argument does not fit.
     """
+
+    _settings: ClassVar = ("monitor", "patience", "min_delta", "mode", "restore_best_weights")
 
     def __init__(
         self,
@@ -265,7 +278,7 @@ class EarlyStopping(Callback):
         self._best_weights = self.model.get_weights() if weights == [] else weights
 
 
-class Checkpoint(Callback):
+class Checkpoint(Described, Callback):
     """Save the model to a file while it trains, so that a run that was cut off can go on with the same bits.
 
     The file is replaced in one step: whatever happens, it is a whole one. It holds all that `fit` needs, what the
@@ -302,6 +315,8 @@ class Checkpoint(Callback):
         If an argument does not fit.
     """
 
+    _settings: ClassVar = ("path", "every_epochs", "every_steps", "monitor", "mode")
+
     def __init__(
         self,
         path: str | PathLike[str],
@@ -335,19 +350,26 @@ class Checkpoint(Callback):
             return
         if self.monitor is not None:
             value = schedules.monitored(logs, self.monitor, "Checkpoint")
-            if not schedules.better(value, self.best, self.monitor, self.mode):
-                return
-            self.best = value
-        self._save(logs["loss"])
+            if schedules.better(value, self.best, self.monitor, self.mode) and self._is_sound(logs["loss"]):
+                self.best, before = value, self.best  # before saving: the file knows it
+                try:
+                    self.model.save(self.path)
+                except BaseException:
+                    self.best = before
+                    raise
+        elif self._is_sound(logs["loss"]):
+            self.model.save(self.path)
 
     def _on_batch_end(self, step: int, loss: float) -> None:
         assert self.every_steps is not None
-        if (step + 1) % self.every_steps == 0:
-            self._save(loss)
-
-    def _save(self, loss: float) -> None:
-        if math.isfinite(loss) and not any(_core.count_not_finite(w.reshape(-1)) for w in self.model.get_weights()):
+        if (step + 1) % self.every_steps == 0 and self._is_sound(loss):
             self.model.save(self.path)
+
+    def _is_sound(self, loss: float) -> bool:
+        """Whether the loss and all weights are finite."""
+        return math.isfinite(loss) and not any(
+            _core.count_not_finite(weights.reshape(-1)) for weights in self.model.get_weights()
+        )
 
     def state_dict(self) -> dict[str, Any]:
         return {"best": self.best} if self.monitor is not None else {}

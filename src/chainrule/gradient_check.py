@@ -5,7 +5,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from . import training
 from ._checks import integer, number
 from ._data import matrix
 from ._data import sample_weight as as_weight
@@ -13,6 +12,7 @@ from ._data import target as as_target
 from .layers import Dense
 from .layerwise import LayerByLayer
 from .model import Sequential
+from .rows import loss_of
 
 Array = npt.NDArray[Any]
 
@@ -147,7 +147,7 @@ class _Loss:
         assert engine is not None and loss is not None
         engine.set_counters(*self.counters)  # the same dropout mask every time
         engine.forward(self.x, True, self.out)
-        value, d_out = training.loss_of(loss, self.out, self.target, self.weight, gradient=gradient)
+        value, d_out = loss_of(loss, self.out, self.target, self.weight, gradient=gradient)
         return value + engine.penalty(), d_out
 
     def gradients(self) -> tuple[list[Array], Array]:

@@ -31,9 +31,9 @@ class LayerByLayer:
     """
 
     def __init__(
-        self, layers: list[Layer], n_in: int, dtype: np.dtype[Any], seed: int, widths: list[int] | None = None
+        self, layers: Sequence[Layer], n_in: int, dtype: np.dtype[Any], seed: int, widths: list[int] | None = None
     ) -> None:
-        self.layers: list[Layer] = layers
+        self.layers: Sequence[Layer] = layers
         self.n_in: int = n_in
         self.dtype: np.dtype[Any] = dtype
         self.counters: npt.NDArray[np.uint64] = np.zeros(2, np.uint64)  # steps taken, training forwards made
@@ -167,7 +167,7 @@ class LayerByLayer:
     ) -> None:  # fmt: skip
         """Choose the optimizer, whose states are written in place, with no steps taken, and make `changes`.
 
-        The loss is computed apart from the engine, by `training.loss_of`.
+        The loss is computed apart from the engine, by `rows.loss_of`.
         """
         counters = np.array([0, self.forwards], np.uint64)
         own = [(self, "_optimizer", optimizer), (self, "_states", [state_0, state_1]), (self, "counters", counters)]

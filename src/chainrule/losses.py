@@ -231,6 +231,9 @@ class UserLoss:
             raise TypeError(
                 f"loss {self.name} must return (loss, gradient), a number and an array, got {type(result).__name__}"
             ) from None
+        gradient = np.asarray(gradient)
+        if gradient.dtype.kind not in "fiub":
+            raise TypeError(f"loss {self.name} must return a gradient of real numbers, got dtype {gradient.dtype}")
         gradient = np.ascontiguousarray(gradient, dtype=prediction.dtype)
         if gradient.shape != prediction.shape:
             raise ValueError(

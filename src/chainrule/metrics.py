@@ -2,8 +2,9 @@
 
 Shapes: y_pred is (n_rows,) or (n_rows, n_out); y_true the same, or integer labels (n_rows,) where classes are
 meant; (n_rows,) and (n_rows, 1) are the same thing, nothing else is broadcast. Means are weighted by
-`sample_weight`. Sums run on chainrule's kernels in float64, so a metric that stops a training run stops it at
-the same epoch on every machine. No rows give NaN.
+`sample_weight`; a weight of 0 leaves the row out, even if it holds infinities or NaN. Sums run on chainrule's
+kernels in float64, so a metric that stops a training run stops it at the same epoch on every machine. No rows
+give NaN.
 """
 
 import math
@@ -20,6 +21,9 @@ from .losses import accepts
 Array = npt.NDArray[Any]
 Floats = npt.NDArray[np.float64]
 Function = Callable[..., float]
+
+# Predictions of a run that diverges overflow in figures, too; infinities and NaN say so.
+_QUIET: dict[str, Any] = {"over": "ignore", "under": "ignore", "invalid": "ignore"}
 
 
 def accuracy(
@@ -111,7 +115,10 @@ def mean_absolute_error(
         At least 0.
     """
     pred = _matrix(y_pred, "y_pred")
-    return _mean(_row_means(np.abs(pred - _like(y_true, pred))), sample_weight)
+    true = _like(y_true, pred)
+    with np.errstate(**_QUIET):
+        error = np.abs(pred - true)
+    return _mean(_row_means(error), sample_weight)
 
 
 def mean_squared_error(
@@ -130,7 +137,10 @@ def mean_squared_error(
         At least 0.
     """
     pred = _matrix(y_pred, "y_pred")
-    return _mean(_row_means((pred - _like(y_true, pred)) ** 2), sample_weight)
+    true = _like(y_true, pred)
+    with np.errstate(**_QUIET):
+        error = (pred - true) ** 2
+    return _mean(_row_means(error), sample_weight)
 
 
 def root_mean_squared_error(
@@ -168,14 +178,15 @@ def r2_score(y_true: npt.ArrayLike, y_pred: npt.ArrayLike, sample_weight: npt.Ar
     """
     pred = _matrix(y_pred, "y_pred")
     true = _like(y_true, pred)
-    weight = _weights(sample_weight, len(pred))
+    true, pred, weight = _counted(true, pred, sample_weight)
     scores = []
     for j in range(pred.shape[1]):
-        residual = _dot(weight, (true[:, j] - pred[:, j]) ** 2)
-        counted = true[weight > 0, j]
+        with np.errstate(**_QUIET):
+            residual = _dot(weight, (true[:, j] - pred[:, j]) ** 2)
         # The mean is rounded: a constant is not quite its own.
-        varies = counted.size > 0 and bool((counted != counted[0]).any())
-        spread = _dot(weight, (true[:, j] - _mean(true[:, j], weight)) ** 2) if varies else 0.0
+        varies = bool((true[:, j] != true[:1, j]).any())
+        with np.errstate(**_QUIET):
+            spread = _dot(weight, (true[:, j] - _mean(true[:, j], weight)) ** 2) if varies else 0.0
         scores.append(1.0 - residual / spread if spread != 0.0 else float(residual == 0.0))
     return math.fsum(scores) / len(scores) if len(pred) else math.nan
 
@@ -200,12 +211,12 @@ def roc_auc(y_true: npt.ArrayLike, y_pred: npt.ArrayLike, sample_weight: npt.Arr
     """
     pred = _matrix(y_pred, "y_pred")
     if pred.shape[1] == 2:
-        with np.errstate(invalid="ignore"):
+        with np.errstate(**_QUIET):
             pred = pred[:, 1:] - pred[:, :1]
     if pred.shape[1] != 1:
         raise ValueError(f"y_pred must have one or two columns for roc_auc, got shape {pred.shape}")
-    positive = _like(y_true, pred)[:, 0] > 0
-    weight = _weights(sample_weight, len(pred))
+    true, pred, weight = _counted(_like(y_true, pred), pred, sample_weight)
+    positive = true[:, 0] > 0
     if np.isnan(pred).any():
         return math.nan
     level = np.unique(pred[:, 0], return_inverse=True)[1].reshape(-1)
@@ -256,6 +267,18 @@ class Metric:
             if option in ("y_true", "y_pred", "sample_weight") or not accepts(self.function, option):
                 raise TypeError(f"metric {self.name} has no option {option!r}")
 
+    def __repr__(self) -> str:
+        return f"Metric({self.setting!r})"
+
+    def check(self, y_true: Array, n_out: int) -> None:
+        """Refuse targets or outputs that a named metric is not for, before training rather than after an epoch."""
+        if callable(self.setting):
+            return
+        try:
+            self(y_true[:1], np.zeros((1, n_out)), None, {})
+        except (TypeError, ValueError) as error:
+            raise type(error)(f"metric {self.name}, one row: {error}") from None
+
     def __call__(self, y_true: Array, y_pred: Array, sample_weight: Array | None, decision: dict[str, Any]) -> float:
         """Return the figure; `decision` holds the threshold and multilabel settings that a loss calls for."""
         options = {**decision, **self.options} if self.function is accuracy else dict(self.options)
@@ -275,8 +298,11 @@ def resolve(settings: Any) -> list[Metric]:
     metrics = [Metric(setting) for setting in settings]
     names = [metric.name for metric in metrics]
     for name in names:
-        if names.count(name) > 1 or name == "loss":
-            raise ValueError(f"metrics must have names that differ from each other and from 'loss', got {names}")
+        if names.count(name) > 1 or name in ("loss", "learning_rate") or name.startswith("val_"):
+            raise ValueError(
+                "metrics must have names that differ from each other, from 'loss' and 'learning_rate', and do not"
+                f" begin with 'val_'; got {names}"
+            )
     return metrics
 
 
@@ -320,6 +346,13 @@ def _weights(sample_weight: npt.ArrayLike | None, n: int) -> Floats:
     return weight
 
 
+def _counted(true: Floats, pred: Floats, sample_weight: npt.ArrayLike | None) -> tuple[Floats, Floats, Floats]:
+    """The rows whose weight is not 0, and their weights."""
+    weight = _weights(sample_weight, len(pred))
+    counts = weight != 0.0
+    return (true, pred, weight) if counts.all() else (true[counts], pred[counts], weight[counts])
+
+
 def _dot(a: Floats, b: Floats) -> float:
     """sum a b by the product kernel: the same bits everywhere, unlike NumPy's."""
     out = np.empty((1, 1))
@@ -341,5 +374,7 @@ def _row_means(values: Floats) -> Floats:
 
 def _mean(values: Floats, sample_weight: npt.ArrayLike | None) -> float:
     weight = _weights(sample_weight, len(values))
+    if sample_weight is not None:
+        values = np.where(weight != 0.0, values, 0.0)  # 0 times infinity is NaN
     total = _dot(weight, np.ones(len(weight)))
     return _dot(weight, values) / total if total > 0.0 else math.nan

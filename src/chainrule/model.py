@@ -16,6 +16,7 @@ from ._data import target as as_target
 from ._foundation import Foundation
 from .callbacks import Callback, History
 from .metrics import resolve as resolve_metrics
+from .rows import Rows
 from .summary import summary
 
 Array = npt.NDArray[Any]
@@ -43,7 +44,7 @@ class Sequential(Foundation):
 
     Attributes
     ----------
-    layers : list of Layer
+    layers : tuple of Layer
     seed : int
     dtype : numpy.dtype
     n_in, n_out : int or None
@@ -88,8 +89,9 @@ class Sequential(Foundation):
             Required; None is refused. A name of `losses.NAMES`, an object with options, or a function
             (prediction, target) -> (loss, gradient) for a batch, which may take `sample_weight=` too.
         metrics : sequence of str, (str, dict) or callable, default=()
-            Names of `metrics.NAMES`, with options if need be, or functions (y_true, y_pred) -> float. The
-            threshold of "accuracy" for a single output is 0 with losses from logits, 0.5 with others.
+            Names of `metrics.NAMES`, with options if need be, or functions (y_true, y_pred) -> float, where
+            y_true has the shape of y_pred, (n_rows, n_out), or holds labels (n_rows,). The threshold of
+            "accuracy" for a single output is 0 with losses from logits, 0.5 with others.
 
         Raises
         ------
@@ -318,7 +320,7 @@ class Sequential(Foundation):
             the class).
         validation_data : tuple (x, y) or (x, y, sample_weight), optional
         validation_split : float, default=0.0
-            Part of the rows, the last ones, kept from training for validation. In [0, 1).
+            Part of the rows, the last ones, kept from training for validation, rounded up. In [0, 1).
         callbacks : sequence of Callback, default=()
         verbose : {"auto", 0, 1, 2}
             0 prints nothing, 1 a live line, 2 a line an epoch; "auto" is 1 on a terminal, else 0.
@@ -390,7 +392,7 @@ class Sequential(Foundation):
         self._require_compiled("evaluate")
         array = self._ready(x, "evaluate")
         with _core.StandardMode():
-            return training.Rows(self, array, y, sample_weight, "").figures(batch_size=batch_size)
+            return Rows(self, array, y, sample_weight).figures(batch_size=batch_size)
 
     def summary(self) -> None:
         """Print the layers, their outputs and numbers of parameters."""

@@ -30,12 +30,15 @@ class Progress:
         self._shown = 0.0
         self._width, self._rest = 0, ""
 
+    @property
+    def is_due(self) -> bool:
+        """Whether a step should be shown."""
+        return self._live and time.monotonic() - self._shown > self._EVERY
+
     def step(self, epoch: int, step: int, loss: float) -> None:
         """Show the mean loss of the epoch's first `step` batches."""
-        now = time.monotonic()
-        if self._live and now - self._shown > self._EVERY:
-            self._shown = now
-            self._rewrite(f"{self._head(epoch)}  step {step}/{self._n_steps}  loss {loss:.4g}")
+        self._shown = time.monotonic()
+        self._rewrite(f"{self._head(epoch)}  step {step}/{self._n_steps}  loss {loss:.4g}")
 
     def epoch(self, epoch: int, logs: Mapping[str, float], seconds: float) -> None:
         """Show the figures of a finished epoch."""

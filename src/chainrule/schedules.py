@@ -225,7 +225,7 @@ class ReduceOnPlateau(Schedule):
     minimum : float, default=0.0
         The rate never falls below it.
     mode : {"auto", "min", "max"}
-        Whether smaller or larger is better; "auto" goes by the name (see `better`).
+        Whether smaller or larger is better; "auto" knows it of loss and chainrule's metrics.
     """
 
     _settings: ClassVar = (
@@ -339,15 +339,31 @@ def monitored(logs: Mapping[str, float], name: str, who: str) -> float:
 def better(value: float, best: float | None, name: str, mode: str = "auto", min_delta: float = 0.0) -> bool:
     """Whether `value` improves on `best` by more than `min_delta`; NaN and infinities never do.
 
-    With mode "auto", larger is better for names that end in accuracy, auc or score, smaller for all others.
+    `mode` as for `larger_is_better`.
     """
+    larger = larger_is_better(name, mode)
     if not math.isfinite(value):
         return False
     if best is None:
         return True
-    if mode == "max" or (mode == "auto" and name.endswith(("accuracy", "auc", "score"))):
-        return value > best + min_delta
-    return value < best - min_delta
+    return value > best + min_delta if larger else value < best - min_delta
+
+
+def larger_is_better(name: str, mode: str) -> bool:
+    """Whether a figure should rise ("max") or fall ("min"); "auto" goes by the end of its name.
+
+    Raises
+    ------
+    ValueError
+        If mode is "auto" and the name ends in none of accuracy, auc and r2_score, nor in loss and error.
+    """
+    if mode != "auto":
+        return mode == "max"
+    if name.endswith(("accuracy", "auc", "r2_score")):
+        return True
+    if name.endswith(("loss", "error")):
+        return False
+    raise ValueError(f"whether {name!r} should rise or fall is not known: give mode='max' or mode='min'")
 
 
 def _steps(first_step: int, n: int) -> npt.NDArray[np.int64]:

@@ -12,10 +12,12 @@ import numpy.typing as npt
 from . import _core, _data
 from . import callbacks as _callbacks
 from ._checks import choose, flag, integer, number
-from .callbacks import Callback, Checkpoint, History
-from .losses import Loss, UserLoss
+from .callbacks import Callback, Checkpoint, EarlyStopping, History
+from .losses import Loss
 from .progress import Progress, resolve_verbose
+from .rows import Rows, loss_of, split
 from .run import Position, Run, hand_out
+from .schedules import ReduceOnPlateau, larger_is_better, monitored
 
 if TYPE_CHECKING:
     from .model import Sequential
@@ -27,52 +29,6 @@ _FEW = 16
 
 # A native slice returns after so many seconds, for Ctrl-C and the progress line.
 _SLICE_SECONDS = 0.05
-
-
-class Rows:
-    """Rows with their targets, ready for C, and what the model makes of them."""
-
-    def __init__(self, model: "Sequential", x: Array, y: Any, sample_weight: Any, prefix: str) -> None:
-        assert model.loss is not None and model.n_out is not None
-        names = ("x", "y", "sample_weight")
-        if prefix:
-            names = ("x of validation_data", "y of validation_data", "sample_weight of validation_data")
-        if not len(x):
-            raise ValueError(f"{names[0]} must have at least one row, got shape {x.shape}")
-        self._model, self._prefix = model, prefix
-        self.x = x
-        self.y: Array = np.asarray(y)
-        self.target: Array = _data.target(model.loss, self.y, len(x), model.n_out, model.dtype, names[1])
-        self.weight: Array | None = _data.sample_weight(sample_weight, len(x), model.dtype, names[2])
-        if self.weight is not None and isinstance(model.loss, UserLoss):
-            model.loss.check_weight()
-
-    def figures(self, *, loss: bool = True, batch_size: int | None = None) -> dict[str, float]:
-        """Loss (penalties included) and metrics, as at inference."""
-        model = self._model
-        assert model._engine is not None and model.loss is not None
-        if not loss and not model.metrics:
-            return {}
-        prediction = model.predict(self.x, batch_size=batch_size)
-        result = {}
-        if loss:
-            value, _ = loss_of(model.loss, prediction, self.target, self.weight, gradient=False)
-            result["loss"] = value + model._engine.penalty()
-        zero = model.loss.from_logits
-        decision = {"threshold": 0.0 if zero else 0.5, "multilabel": zero and model.n_out != 1}
-        for metric in model.metrics:
-            result[metric.name] = metric(self.y, prediction, self.weight, decision)
-        return {self._prefix + name: value for name, value in result.items()}
-
-
-def loss_of(
-    loss: Loss | UserLoss, prediction: Array, target: Array, weight: Array | None, *, gradient: bool = True
-) -> tuple[float, Array | None]:
-    """The mean loss of a batch and, if wanted, its gradient with respect to the prediction."""
-    if isinstance(loss, UserLoss):
-        return loss(prediction, target, weight)
-    out = np.empty_like(prediction) if gradient else None
-    return _core.loss(loss.kind, loss.core_options(), True, prediction, target, weight, out), out
 
 
 def step(
@@ -160,11 +116,12 @@ def fit(
         was_built = model.built
         model.build(array.shape[1])
         try:
-            rows, validation = _split(model, array, y, sample_weight, class_weight, validation_data, validation_split)
+            rows, validation = split(model, array, y, sample_weight, class_weight, validation_data, validation_split)
+            loop = _Loop(model, rows, validation, batch_size, shuffle, [*_each(callbacks)], on_nan)
+            loop.check_monitors()
         except BaseException:
             model._take_back_build(was_built)
             raise
-        loop = _Loop(model, rows, validation, batch_size, shuffle, [*_each(callbacks)], on_nan)
         model._forward_shape = None
         return loop.run(initial_epoch, epochs, verbose, model._run if resume else None)
 
@@ -173,43 +130,6 @@ def _each(callbacks: Any) -> Sequence[Callback]:
     if isinstance(callbacks, Callback) or not isinstance(callbacks, Sequence):
         raise TypeError(f"callbacks must be a list of callbacks, got {callbacks!r}")
     return callbacks
-
-
-def _split(
-    model: "Sequential", x: Array, y: Any, sample_weight: Any, class_weight: Any, validation_data: Any,
-    validation_split: float,
-) -> tuple[Rows, Rows | None]:  # fmt: skip
-    """The rows to train on and those to validate on."""
-    assert model.n_out is not None
-    rows = Rows(model, x, y, sample_weight, "")
-    validation = None
-    if validation_data is not None:
-        if validation_split:
-            raise ValueError("give validation_data or validation_split, not both")
-        if not isinstance(validation_data, (tuple, list)) or len(validation_data) not in (2, 3):
-            raise TypeError("validation_data must be a tuple (x, y) or (x, y, sample_weight)")
-        x_val = _data.matrix(validation_data[0], model.dtype, model.n_in, "x of validation_data")
-        weight = validation_data[2] if len(validation_data) == 3 else None
-        validation = Rows(model, x_val, validation_data[1], weight, "val_")
-    elif validation_split:
-        first = len(x) - int(round(len(x) * validation_split, 6))  # 0.29 of 100 is 28.999..96
-        if first == len(x):
-            raise ValueError(f"validation_split {validation_split:g} of {len(x)} rows leaves none to validate on")
-        if first == 0:
-            raise ValueError(f"validation_split {validation_split!r} of {len(x)} rows leaves none to train on")
-        parts = []
-        for part, prefix in ((slice(0, first), ""), (slice(first, None), "val_")):
-            weight = None if rows.weight is None else rows.weight[part]
-            parts.append(Rows(model, x[part], rows.y[part], weight, prefix))
-        rows, validation = parts
-    if class_weight is not None:
-        weight = _data.class_weight(class_weight, rows.y, model.n_out, model.dtype)
-        if rows.weight is not None:
-            weight = weight * rows.weight
-        if not weight.any():
-            raise ValueError("class_weight leaves no row of weight above 0")
-        rows = Rows(model, rows.x, rows.y, weight, "")
-    return rows, validation
 
 
 class _Loop:
@@ -234,6 +154,25 @@ class _Loop:
         self.order = np.empty(len(rows.x), np.int64) if shuffle else None
         self.warned = False
 
+    def check_monitors(self) -> None:
+        """Refuse to monitor a figure that no epoch will have; behind a user's callback, which may add one, not yet."""
+        names = ["loss", *(metric.name for metric in self.model.metrics)]
+        if self.validation is not None:
+            names += ["val_" + name for name in names]
+        logs = dict.fromkeys([*names, "learning_rate"], 0.0)
+        assert self.model.optimizer is not None
+        complete = True
+        for watcher in (*self.callbacks, self.model.optimizer.schedule, *self.checkpoints):
+            if type(watcher) not in (ReduceOnPlateau, EarlyStopping, Checkpoint):
+                complete = complete and not isinstance(watcher, Callback)
+                continue
+            monitor, mode = vars(watcher)["monitor"], vars(watcher)["mode"]
+            if monitor is None:
+                continue
+            if complete:
+                monitored(logs, monitor, type(watcher).__name__)
+            larger_is_better(monitor, mode)
+
     def run(self, initial_epoch: int, epochs: int, verbose: int, resumed: Run | None) -> History:
         model = self.model
         assert model._engine is not None
@@ -255,6 +194,8 @@ class _Loop:
                 logs = self._epoch(run, step, progress)
                 over = self._end_epoch(run, logs, progress)
                 step = 0
+            progress.close()
+            self._end_training()
         except BaseException as error:
             if model._run is not None and model._run.participants:
                 model._run.close(model)
@@ -263,10 +204,19 @@ class _Loop:
             raise
         finally:
             progress.close()
-        for callback in self.all:
-            callback.on_train_end()
         run.close(model)
         return self.history
+
+    def _end_training(self) -> None:
+        """Tell all callbacks, whatever one of them raises: others have weights to restore."""
+        first: BaseException | None = None
+        for callback in self.all:
+            try:
+                callback.on_train_end()
+            except BaseException as error:
+                first = first or error
+        if first is not None:
+            raise first
 
     def _begin(self, initial_epoch: int, resumed: Run | None) -> Run:
         """Tell the callbacks and set the stage: as at first, or as `resumed` left it."""
@@ -315,7 +265,8 @@ class _Loop:
                 self._not_finite(epoch, step - 1, loss)
             for callback in self.each_batch:
                 callback.on_batch_end(step - 1, loss)
-            progress.step(epoch, step, loss)
+            if progress.is_due:
+                progress.step(epoch, step, _mean(run.losses[:step], batch_weight[:step]))
         logs = {"loss": _mean(run.losses, batch_weight)}
         logs.update(self.rows.figures(loss=False))
         if self.validation is not None:
@@ -330,9 +281,10 @@ class _Loop:
         run.at = Position(epoch, run.at.first_step, run.look(model))
         self.history.on_epoch_end(epoch, logs)
         progress.epoch(epoch, logs, self.history.last_seconds)
-        model.optimizer.schedule.observe(logs)
         for callback in self.callbacks:
             callback.on_epoch_end(epoch, logs)
+        self.history.take_over(logs)
+        model.optimizer.schedule.observe(logs)
         run.at = Position(epoch + 1, model._engine.steps)
         for callback in self.checkpoints:
             callback.on_epoch_end(epoch, logs)
@@ -354,7 +306,7 @@ class _Loop:
         why = "the learning rate may be too high"
         for name, values in (("x", self.rows.x), ("y", self.rows.target)):
             if values.dtype.kind in "fc" and not np.isfinite(values).all():
-                why = f"{name} holds values that are not finite"
+                why = f"{name} holds values that are not finite as {values.dtype}"
                 break
         message = f"the loss is {loss} in epoch {epoch}, step {step}: {why}"
         if self.on_nan == "raise":
