@@ -114,6 +114,7 @@ def check(names, loss, *, options=None, weighted=False, l1=0.0, l2=0.0, scale=1.
 # -- dense networks, the native step -----------------------------------------------------------------------
 
 
+@pytest.mark.filterwarnings("ignore:the last layer ends in")
 @pytest.mark.parametrize(("activation", "loss"), PAIRS, ids=["-".join(pair) for pair in PAIRS])
 def test_every_activation_with_every_loss_it_goes_with(activation, loss, rng):
     check(["tanh", activation], loss, rng=rng)

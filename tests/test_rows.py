@@ -364,3 +364,30 @@ def test_the_live_line_shows_the_mean_so_far(x, monkeypatch):
     model.fit(x, x.sum(axis=1), batch_size=16, callbacks=[batches], verbose=0)
     sums = np.cumsum(np.multiply(batches.losses, [16, 16, 8]))
     assert seen == pytest.approx(sums / [16, 32, 40], rel=1e-12)
+
+
+def test_columns_of_different_types_are_numbers(x, labels):
+    """What a table of bool, int and float columns becomes as an array."""
+    table = np.array([[True, 3, 0.5, np.float32(2), np.int64(7)]] * N_ROWS, dtype=object)
+    objects = labels.astype(object)
+    models = [compiled(), compiled()]
+    models[0].fit(table, objects)
+    models[1].fit(table.astype(float), labels)
+    assert models[0].parameters.tobytes() == models[1].parameters.tobytes()
+    table[3, 1] = None
+    with refused(models[0], TypeError, r"^x must hold real numbers, got dtype object"):
+        models[0].fit(table, labels)
+
+
+@pytest.mark.parametrize(("n_in", "values", "hint"), [
+    (None, 3, r"; x.reshape\(-1, 1\) makes one column of it, x.reshape\(1, -1\) one row$"),
+    (5, 5, r"; x.reshape\(1, -1\) makes one row of it$"),
+    (1, 4, r"; x.reshape\(-1, 1\) makes one column of it$"),
+])  # fmt: skip
+def test_a_vector_is_told_how_to_become_a_matrix(n_in, values, hint):
+    model = cr.Sequential([cr.Dense(1)])
+    model.compile("sgd", "squared_error")
+    if n_in is not None:
+        model.build(n_in)
+    with pytest.raises(ValueError, match=rf"^x must have shape \(n_rows, .*\), got \({values},\)" + hint):
+        model.fit(np.ones(values), np.ones(values))

@@ -19,9 +19,16 @@ Array = npt.NDArray[Any]
 _FLOAT32: np.dtype[Any] = np.dtype(np.float32)
 _FLOAT64: np.dtype[Any] = np.dtype(np.float64)
 
+# Types that an array of objects may hold.
+_NUMBERS: set[type] = {bool, int, float, np.bool_} | {
+    kind for kind in np.sctypeDict.values() if issubclass(kind, (np.integer, np.floating))
+}
 
-def real(name: str, value: Any) -> Array:
+
+def real(name: str, value: Any, *, objects: bool = False) -> Array:
     """Return `value` as an array of real numbers, of whatever dtype and layout it has.
+
+    With `objects`, objects that are all numbers are taken: tables whose columns have different types give these.
 
     Raises
     ------
@@ -34,9 +41,15 @@ def real(name: str, value: Any) -> Array:
         array = np.asarray(value)
     except ValueError as error:
         raise ValueError(f"{name} is not an array: {error}") from None
+    if objects and array.dtype == object and array.ndim and {*map(type, array.flat)} <= _NUMBERS:
+        array = np.array(array.tolist())
     if array.dtype.kind not in "fiub":
         inside = array.item() if array.ndim == 0 and array.dtype == object else value
-        hint = f"; {name}.toarray() makes a dense array of it" if hasattr(inside, "toarray") else ""
+        hint = ""
+        if hasattr(inside, "toarray"):
+            hint = f"; {name}.toarray() makes a dense array of it"
+        elif name.startswith("y") and array.size and isinstance(array.flat[0], str):
+            hint = "; np.unique(y, return_inverse=True)[1] makes class labels of it"
         raise TypeError(f"{name} must hold real numbers, got dtype {array.dtype} ({type(inside).__name__}){hint}")
     return array
 

@@ -28,15 +28,17 @@ def matrix(values: Any, dtype: np.dtype[Any], n_cols: int | None, what: str = "x
     ValueError
         If the shape is another.
     """
-    array = _arrays.real(what, values)
+    array = _arrays.real(what, values, objects=True)
     if array.ndim != 2:
         wanted = "n_features" if n_cols is None else n_cols
         hint = ""
         if array.ndim == 1:
-            one_column = n_cols == 1 and array.shape[0] != 1
-            hint = f"; {what}.reshape({'-1, 1' if one_column else '1, -1'}) makes " + (
-                "one column of it" if one_column else "one row of it"
-            )
+            column, row = f"{what}.reshape(-1, 1) makes one column of it", f"{what}.reshape(1, -1) one row"
+            hint = f"; {column}, {row}"
+            if n_cols == array.shape[0]:
+                hint = f"; {what}.reshape(1, -1) makes one row of it"
+            elif n_cols == 1:
+                hint = f"; {column}"
         raise ValueError(f"{what} must have shape (n_rows, {wanted}), got {array.shape}{hint}")
     if n_cols is None and array.shape[1] == 0:
         raise ValueError(f"{what} must have at least one feature, got shape {array.shape}")
@@ -58,7 +60,7 @@ def target(loss: Loss | UserLoss, y: Any, n_rows: int, n_out: int, dtype: np.dty
     ValueError
         If its shape does not fit (nothing is ever broadcast), a label is out of range, or a value is NaN.
     """
-    array = np.asarray(y) if isinstance(loss, UserLoss) else _arrays.real(what, y)
+    array = np.asarray(y) if isinstance(loss, UserLoss) else _arrays.real(what, y, objects=True)
     if array.ndim == 0 or len(array) != n_rows:
         got = f"{len(array)} rows" if array.ndim else "no rows"
         raise ValueError(f"{what} has {got}, x has {n_rows}")

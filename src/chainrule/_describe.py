@@ -15,6 +15,18 @@ class Described:
     """Base of the classes that can be written to a file."""
 
     _settings: ClassVar[tuple[str, ...]] = ()
+    _made_of_settings: ClassVar[tuple[str, ...]] = ()
+
+    def _instead(self) -> str | None:
+        """What to do with a new object where settings of this one cannot change, because C has its own copy of them."""
+        return None
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in self.__dict__ and (name in self._settings or name in self._made_of_settings):
+            instead = self._instead()
+            if instead is not None:
+                raise AttributeError(f"{name} cannot be changed; make a new {type(self).__name__} and {instead}")
+        super().__setattr__(name, value)
 
     def __repr__(self) -> str:
         import inspect  # here: slow to load

@@ -33,8 +33,8 @@ class Foundation(_core.Model):
         for layer in layers:
             if not isinstance(layer, Layer):
                 raise TypeError(f"layers must hold chainrule layers, got {layer!r}")
-        self.seed: int = as_seed(seed)
-        self.dtype: np.dtype[Any] = real_dtype(dtype)
+        self._seed: int = as_seed(seed)
+        self._dtype: np.dtype[Any] = real_dtype(dtype)
         for i, layer in enumerate(layers):
             try:
                 layer._claim(self)
@@ -52,6 +52,16 @@ class Foundation(_core.Model):
         self._forget_build()
 
     # What the constructor and `compile` were given. Without setters: what is set here alone the engine would not know.
+
+    @property
+    def seed(self) -> int:
+        """Fixes initial weights, the order of rows and dropout masks."""
+        return self._seed
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Of weights and results."""
+        return self._dtype
 
     @property
     def layers(self) -> tuple[Layer, ...]:

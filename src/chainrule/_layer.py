@@ -126,6 +126,9 @@ class NativeLayer(Described, Layer):
     _parameter_names: ClassVar[tuple[str, ...]] = ()
     _running_names: ClassVar[tuple[str, ...]] = ()
 
+    def _instead(self) -> str | None:
+        return "a model of it" if self._built else None
+
     def core_spec(self) -> _core.LayerSpec:
         """This layer as the compiled core takes it."""
         return _core.LayerSpec(kind=_core.LAYERS[self._kind])

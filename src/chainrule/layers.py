@@ -156,6 +156,7 @@ class Activation(NativeLayer):
 
     _kind = "activation"
     _settings: ClassVar = ("name", "alpha")
+    _made_of_settings: ClassVar = ("activation",)
 
     def __init__(self, name: str, alpha: float | None = None) -> None:
         self.activation: activations.Resolved = activations.resolve(name, alpha)

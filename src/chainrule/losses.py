@@ -25,6 +25,9 @@ class Loss(Described):
 
     name: ClassVar[str]
 
+    def _instead(self) -> str:
+        return "compile with it"
+
     @property
     def kind(self) -> int:
         """The number of this loss in the C library."""

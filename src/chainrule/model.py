@@ -1,6 +1,7 @@
 """Sequential: layers one after the other, with their weights in one flat array."""
 
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from os import PathLike
 from typing import Any
@@ -15,6 +16,7 @@ from ._data import sample_weight as as_weight
 from ._data import target as as_target
 from ._foundation import Foundation
 from .callbacks import Callback, History
+from .layers import Activation, Dense
 from .metrics import resolve as resolve_metrics
 from .rows import Rows
 from .summary import summary
@@ -97,8 +99,22 @@ class Sequential(Foundation):
         ------
         TypeError, ValueError
             If one of them is unknown; the model stays as it was.
+
+        Warns
+        -----
+        UserWarning
+            If the last layer ends in softmax or sigmoid, and the loss has one of its own.
         """
         self._compile(optimizer, loss, metrics, restart=True)
+        assert self.loss is not None
+        last = self.layers[-1]
+        name = last.activation.name if isinstance(last, (Dense, Activation)) else ""
+        if self.loss.name in ("softmax_cross_entropy", "sigmoid_cross_entropy") and name in ("softmax", "sigmoid"):
+            own = self.loss.name.partition("_")[0]
+            warnings.warn(
+                f"the last layer ends in {name}, and {self.loss.name} applies {own} to what it gives: leave the"
+                " activation out, the loss takes scores", UserWarning, stacklevel=2,
+            )  # fmt: skip
 
     def _compile(self, optimizer: Any, loss: Any, metrics: Any, *, restart: bool) -> None:
         """`compile`; without `restart` the schedule keeps what it has learned."""
@@ -223,7 +239,7 @@ class Sequential(Foundation):
     def backward(self, dy: npt.ArrayLike) -> Array:
         """Turn d loss / d output of the last `forward` into `gradients`.
 
-        The gradients are written, not added: plain sums over rows, without penalties.
+        The gradients are written, not added: plain sums over rows, without penalties. `update` applies them.
 
         Parameters
         ----------
@@ -251,6 +267,37 @@ class Sequential(Foundation):
             dx = np.empty((len(gradient), self.n_in), self.dtype)
             self._engine.backward(gradient, dx)
         return dx
+
+    def update(self) -> None:
+        """Apply the optimizer once, with `gradients` as they stand after `backward`: penalties, clipping, the step.
+
+        With `forward` and `backward` this is `train_step` in three calls, with room for whatever a training loop of
+        one's own does between them: losses of another kind, gradients added up over batches.
+
+        Raises
+        ------
+        RuntimeError
+            If the model is not built or not compiled, or is training.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import chainrule as cr
+        >>> x, y = np.ones((4, 2)), np.zeros((4, 1))
+        >>> model = cr.Sequential([cr.Dense(1)], seed=1, dtype="float64")
+        >>> model.compile("sgd", "squared_error")
+        >>> model.build(2)
+        >>> error = model.forward(x, training=True) - y
+        >>> dx = model.backward(error / len(x))
+        >>> model.update()
+        """
+        self._require_compiled("update")
+        if not self.built:
+            raise RuntimeError("update needs weights: call build(n_in), fit or load first")
+        assert self._engine is not None and self.optimizer is not None
+        with self._exclusive("update"), _core.StandardMode():
+            self._forward_shape = None
+            self._engine.update(self.optimizer.schedule(self._engine.steps))
 
     # -- training --
 

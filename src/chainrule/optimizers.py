@@ -35,10 +35,8 @@ class Optimizer(Described):
         self.clip_value: float | None = None if clip_value is None else number(clip_value, "clip_value", above=0.0)
         self.learning_rate = learning_rate
 
-    def __setattr__(self, name: str, value: Any) -> None:
-        if name in self._settings and name != "learning_rate" and name in self.__dict__:
-            raise AttributeError(f"{name} cannot be changed; make a new {type(self).__name__} and compile with it")
-        super().__setattr__(name, value)
+    def _instead(self) -> str:
+        return "compile with it"
 
     def __reduce__(self) -> Any:
         if type(self) in _KINDS:

@@ -66,6 +66,9 @@ class Constant(Schedule):
     def __init__(self, learning_rate: float) -> None:
         self.learning_rate: float = number(learning_rate, "learning_rate", at_least=0.0)
 
+    def _instead(self) -> str | None:
+        return "set the optimizer's learning_rate to it" if type(self) is Constant else None
+
     def values(self, first_step: int, n: int) -> Rates:
         return np.full(n, self.learning_rate)
 

@@ -13,6 +13,7 @@ from . import _core, _data
 from . import callbacks as _callbacks
 from ._checks import choose, flag, integer, number
 from .callbacks import Callback, Checkpoint, EarlyStopping, History
+from .layers import Dense
 from .losses import Loss
 from .progress import Progress, resolve_verbose
 from .rows import Rows, loss_of, split
@@ -302,8 +303,12 @@ class _Loop:
     def _not_finite(self, epoch: int, step: int, loss: float) -> None:
         if self.on_nan == "ignore" or self.warned:
             return
+        assert self.model.loss is not None
         self.warned = True
         why = "the learning rate may be too high"
+        last = self.model.layers[-1]
+        if self.model.loss.name == "cross_entropy" and isinstance(last, Dense) and last.activation.name == "identity":
+            why = f"cross_entropy takes probabilities, {last!r} gives scores; softmax_cross_entropy takes these"
         for name, values in (("x", self.rows.x), ("y", self.rows.target)):
             if values.dtype.kind in "fc" and not np.isfinite(values).all():
                 why = f"{name} holds values that are not finite as {values.dtype}"
