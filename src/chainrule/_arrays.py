@@ -111,7 +111,7 @@ def contiguous(array: Array, dtype: np.dtype[Any]) -> Array:
 
 def converted(array: Array, dtype: np.dtype[Any]) -> Array:
     """Return a copy in C order as `dtype`, each element rounded to nearest whatever mode the caller is in."""
-    with _core.StandardMode():
+    with _core.StandardMode(), np.errstate(under="ignore"):
         return np.array(array, dtype=dtype, order="C", copy=True)
 
 
@@ -172,6 +172,8 @@ def writable(name: str, out: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) 
         raise ValueError(f"{name} must have shape {shape}, got {out.shape}")
     if not out.flags.writeable:
         raise ValueError(f"{name} is read-only")
+    if not out.flags.aligned:
+        raise ValueError(f"{name} must start at a multiple of {out.itemsize} bytes, got an array that does not")
     if not _readable(out):
         raise ValueError(
             f"{name} must be in C order with adjacent elements in a row, got strides {out.strides}"

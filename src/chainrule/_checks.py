@@ -103,6 +103,14 @@ def integer(value: Any, what: str, *, at_least: int, at_most: int | None = None)
     return result
 
 
+def width(value: Any, what: str) -> int:
+    """Return a number of inputs or outputs as an int; TypeError or ValueError if it is none that C can count to."""
+    result = integer(value, what, at_least=1)
+    if result > 2**63 - 1:
+        raise ValueError(f"{what} must be at most 2**63 - 1, got {value!r}")
+    return result
+
+
 def flag(value: Any, what: str) -> bool:
     """Return `value` as a bool; TypeError for anything else."""
     if not isinstance(value, (bool, np.bool_)):

@@ -8,6 +8,7 @@ work is worth it, call, check the status. Policy (defaults, conversions, names) 
 """
 
 import os
+import time
 import warnings
 
 from cpython.pycapsule cimport PyCapsule_New

@@ -27,16 +27,20 @@ cdef class Turn:
 
     def __exit__(self, kind, value, traceback):
         self._model._held = False
-        cr_busy_give(&self._model._turn)
-        try:
+        try:  # before the turn is given back: the next holder's NaN is not to be written over
             self._model._learning_rate_changed()
         except MemoryError:
             pass  # it stays NaN: the longer way to the same step
+        finally:
+            cr_busy_give(&self._model._turn)
         return False
 
 
-def copy_all(list targets not None, list sources not None):
-    """targets[i][...] = sources[i] for every i; ValueError, before anything is written, if two are not alike."""
+def copy_all(list targets not None, list sources not None, Network network=None):
+    """targets[i][...] = sources[i] for every i; ValueError, before anything is written, if two are not alike.
+
+    Of arrays that belong to a network it is done between two of its steps, whichever thread takes these.
+    """
     cdef Py_ssize_t i, n = len(targets)
     cdef np.ndarray target, source
     if len(sources) != n:
@@ -50,7 +54,54 @@ def copy_all(list targets not None, list sources not None):
                 f"array {i} is {(<object>target).dtype} of shape {(<object>target).shape}, its source is"
                 f" {(<object>source).dtype} of {(<object>source).shape}"
             )
-    _copy_all(targets, sources)
+    if network is None:
+        _copy_all(targets, sources)
+        return
+    network._enter_to_copy()
+    try:
+        _copy_all(targets, sources)
+    finally:
+        network._leave_copy()
+
+
+def snapshot(Model model not None, list arrays not None, list running not None, counters):
+    """(steps, forwards, copies of `arrays`, copies of `running`) of one moment between two steps.
+
+    Within a training pass that takes its steps in Python, the running statistics and `forwards` are those from before
+    it. `counters` as for `Undo`.
+    """
+    cdef uint64_t steps, forwards
+    cdef list copies = [], copies_running = []
+    cdef Network network = counters if isinstance(counters, Network) else None
+    cdef Undo undo
+    for array in arrays:
+        copies.append(numpy.empty(array.shape, array.dtype))
+    for array in running:
+        copies_running.append(numpy.empty(array.shape, array.dtype))
+    if network is not None:
+        network._enter_to_copy()
+    try:
+        _read_counters(network, None if network is not None else counters, &steps, &forwards)
+        _copy_all(copies, arrays)
+        undo = model._undo
+        if undo is not None and undo._steps == steps:
+            forwards = undo._forwards
+            running = undo._before
+        _copy_all(copies_running, running)
+    finally:
+        if network is not None:
+            network._leave_copy()
+    return steps, forwards, copies, copies_running
+
+
+cdef int _read_counters(Network network, np.ndarray counters, uint64_t *steps, uint64_t *forwards) except -1:
+    if network is not None:
+        steps[0] = cr.cr_network_steps(network._c)
+        forwards[0] = cr.cr_network_forwards(network._c)
+    else:
+        steps[0] = (<const uint64_t *>np.PyArray_DATA(counters))[0]
+        forwards[0] = (<const uint64_t *>np.PyArray_DATA(counters))[1]
+    return 0
 
 
 def set_all(list changes not None):
@@ -87,14 +138,18 @@ cdef class Undo:
     arrays : list of ndarray
         The running statistics; copied here.
     counters : Network or uint64 array (steps, forwards)
+    model : Model, optional
+        Whose `snapshot` shall look behind the pass.
     """
 
     cdef list _arrays, _before
+    cdef Model _model
     cdef Network _network
     cdef np.ndarray _counters
     cdef uint64_t _steps, _forwards
 
-    def __init__(self, list arrays not None, counters):
+    def __init__(self, list arrays not None, counters, Model model=None):
+        self._model = model
         if isinstance(counters, Network):
             self._network = counters
         else:
@@ -103,28 +158,24 @@ cdef class Undo:
         self._before = []
         for array in arrays:  # no comprehension: where its append fails, Cython 3.3 frees the element twice
             self._before.append(array.copy())
-        self._read(&self._steps, &self._forwards)
-
-    cdef void _read(self, uint64_t *steps, uint64_t *forwards) noexcept:
-        if self._network is not None:
-            steps[0] = cr.cr_network_steps(self._network._c)
-            forwards[0] = cr.cr_network_forwards(self._network._c)
-        else:
-            steps[0] = (<const uint64_t *>np.PyArray_DATA(self._counters))[0]
-            forwards[0] = (<const uint64_t *>np.PyArray_DATA(self._counters))[1]
+        _read_counters(self._network, self._counters, &self._steps, &self._forwards)
 
     def __enter__(self):
+        if self._model is not None:
+            self._model._undo = self
         return self
 
     def __exit__(self, kind, value, traceback):
         if kind is not None:
             self.put_back()
+        if self._model is not None:
+            self._model._undo = None
         return False
 
     def put_back(self):
         """Statistics and counters as they were, unless a step has been taken since."""
         cdef uint64_t steps, forwards
-        self._read(&steps, &forwards)
+        _read_counters(self._network, self._counters, &steps, &forwards)
         if steps != self._steps:
             return
         _copy_all(self._arrays, self._before)

@@ -17,10 +17,16 @@ cdef class Model:
     cdef public double _learning_rate
     cdef cr_busy_flag _turn    # taken and given back by Turn alone
     cdef readonly bint _held
+    cdef Undo _undo            # of the training pass that is under way, if it is one in Python
 
     def __cinit__(self):
         self._learning_rate = NAN
         cr_busy_give(&self._turn)
+
+    def _offer_rate(self, double learning_rate):
+        """Let `train_step` take this rate straight to C, unless somebody holds the model."""
+        if not self._held:
+            self._learning_rate = learning_rate
 
     # No docstring: C compilers find the one of a slot method unused.
     # The network's output for x (n_rows, n_in), as at inference, in a new array or in `out`.
@@ -45,7 +51,8 @@ cdef class Model:
             if (not np.PyArray_CheckExact(out)
                     or not _as_matrix(<np.ndarray>out, network._dtype, WRITE, &y)
                     or y.n_rows != a.n_rows or y.n_cols != <size_t>network.n_out
-                    or _overlap(&a, &y, item) or _overlap(&network._parameters, &y, item)):
+                    or _overlap(&a, &y, item) or _overlap(&network._parameters, &y, item)
+                    or _overlap(&network._running, &y, item)):
                 return self._call_slow(x, out)
         network._predict(&a, &y)
         return out

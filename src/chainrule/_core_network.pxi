@@ -59,6 +59,10 @@ def measure(size_t n_in, list layers not None):
     return sizes.n_parameters, sizes.n_running, sizes.n_out
 
 
+# Seconds between two looks at whether another thread is done.
+cdef double PAUSE = 1e-4
+
+
 cdef bint _all_weights_sound(const Vector *weight, int dtype) noexcept:
     """Whether every sample weight is 0 or a positive normal number, and so is the sum; see `_arrays.sample_weights`."""
     cdef size_t i
@@ -91,6 +95,8 @@ cdef class Network:
 
     cdef cr.cr_network *_c
     cdef cr_busy_flag _busy
+    cdef int _waiting          # threads that want the flag between two steps, to copy
+    cdef bint _copying         # one of them has it
     cdef int _dtype            # NPY_FLOAT32 or NPY_FLOAT64
     cdef readonly Py_ssize_t n_in
     cdef readonly Py_ssize_t n_out
@@ -100,6 +106,7 @@ cdef class Network:
     cdef double _least, _greatest  # targets that the loss is defined for, if they are not labels: of |t| with _of_size
     cdef int _of_size
     cdef Matrix _parameters    # as one row, for the overlap check
+    cdef Matrix _running
     cdef tuple _arrays         # kept alive: what the C side points to
     cdef tuple _states
     cdef object _x             # borrowed by forward until the next one
@@ -138,6 +145,9 @@ cdef class Network:
         self._parameters.n_rows = 1
         self._parameters.n_cols = self._parameters.ld = p.n
         self._parameters.data = p.data
+        self._running.n_rows = 1 if r.n > 0 else 0
+        self._running.n_cols = self._running.ld = r.n
+        self._running.data = r.data
         self._arrays = (parameters, gradients, running)
         cr_busy_give(&self._busy)
 
@@ -148,8 +158,31 @@ cdef class Network:
         raise TypeError("a Network cannot be pickled; the model that owns it can")
 
     cdef int _enter(self) except -1:
+        while not cr_busy_take(&self._busy):
+            if not self._copying:
+                raise RuntimeError("this model is already training in another thread")
+        return 0
+
+    cdef int _enter_to_copy(self) except -1:
+        """Take the flag between two steps, waiting for the end of one that another thread takes."""
         if not cr_busy_take(&self._busy):
-            raise RuntimeError("this model is already training in another thread")
+            self._waiting += 1
+            try:
+                while not cr_busy_take(&self._busy):
+                    time.sleep(PAUSE)
+            finally:
+                self._waiting -= 1
+        self._copying = True
+        return 0
+
+    cdef void _leave_copy(self) noexcept:
+        self._copying = False
+        cr_busy_give(&self._busy)
+
+    cdef int _let_others_in(self) except -1:
+        """Before a step: leave the flag to those who wait for it. They only copy."""
+        while self._waiting > 0:
+            time.sleep(PAUSE)
         return 0
 
     # -- settings --
@@ -188,6 +221,11 @@ cdef class Network:
             _set_all(changes)
         finally:
             cr_busy_give(&self._busy)
+
+    @property
+    def n_parameters(self):
+        """How many numbers the parameters are."""
+        return self._n_parameters
 
     @property
     def steps(self):
@@ -403,6 +441,7 @@ cdef class Network:
         cdef cr.cr_status status
         cdef PyThreadState *state
         cdef double loss = 0.0
+        self._let_others_in()
         self._enter()
         try:
             if rows.target == NULL and rows.labels == NULL:
@@ -410,9 +449,9 @@ cdef class Network:
             state = _unlock(3.0 * rows.n_rows * self._row_work)
             status = cr.cr_network_train_step(self._c, rows, learning_rate, &loss)
             _lock(state)
-            self._x = None
             if status != cr.CR_OK:
                 self._check_rows(status, y, rows)
+            self._x = None  # only now: a refused step leaves backward what it needs
         finally:
             cr_busy_give(&self._busy)
         return loss
@@ -451,6 +490,7 @@ cdef class Network:
             _length("learning_rate", &rate, n_steps)
         if first_step > n_steps:
             raise ValueError(f"first_step is {first_step}, but the epoch has {n_steps} steps")
+        self._let_others_in()
         self._enter()
         try:
             if rows.target == NULL and rows.labels == NULL:
@@ -463,11 +503,12 @@ cdef class Network:
                 if order is not None:
                     _check_order(&index, rows.n_rows)
             self._checked = (y, order)
-            self._x = None
             state = _unlock(UNLOCK_WORK + 1.0)
             status = cr.cr_network_fit(self._c, &rows, <const int64_t *>index.data, batch_size, rate.f64,
                                        rate.n, first_step, seconds, losses.f64, &next_step)
             _lock(state)
+            if next_step > first_step:
+                self._x = None
         finally:
             cr_busy_give(&self._busy)
         _check(status)

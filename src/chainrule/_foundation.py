@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from . import _arrays, _core, losses, metrics, optimizers
-from ._checks import integer, real_dtype
+from ._checks import real_dtype, width
 from ._checks import seed as as_seed
 from .callbacks import History
 from .layers import Layer, NativeLayer, aligned, is_native
@@ -129,21 +129,24 @@ class Foundation(_core.Model):
 
     def _build(self, n_in: int, widths: list[int] | None) -> None:
         """`build`; layer by layer with the widths of a file, whose sizes go by them."""
-        n_in = integer(n_in, "n_in", at_least=1)
+        n_in = width(n_in, "n_in")
         if self.built:
             if n_in != self.n_in:
                 raise ValueError(f"n_in is {n_in}, the model was built for {self.n_in}")
             return
+        engine: _core.Network | LayerByLayer
         try:
             with _core.StandardMode():
                 if all(is_native(layer) for layer in self.layers):
-                    self._build_native(n_in)
+                    engine, changes = self._make_network(n_in)
                 else:
                     engine = LayerByLayer(self.layers, n_in, self.dtype, self.seed, widths)
-                    self._widths, self._engine = engine._widths, engine
+                    changes = [(self, "_widths", engine._widths), (self, "_engine", engine)]
             if self.optimizer is not None and self.loss is not None:
-                self._bind(self.optimizer, self.loss, [])
-                self._learning_rate_changed()
+                self._bind(engine, self.optimizer, self.loss, changes)
+            else:
+                _core.set_all(changes)
+            self._learning_rate_changed()
         except BaseException:
             self._forget_build()
             raise
@@ -153,7 +156,8 @@ class Foundation(_core.Model):
         if not was_built and self._engine is not None and self._engine.steps == 0:
             self._forget_build()
 
-    def _build_native(self, n_in: int) -> None:
+    def _make_network(self, n_in: int) -> tuple[_core.Network, list[Any]]:
+        """The engine of native layers, and the attributes to set: a model is built when it has all of them."""
         layers: tuple[NativeLayer, ...] = self.layers  # type: ignore[assignment]
         specs = [layer.core_spec() for layer in layers]
         n_parameters, n_running, _ = _core.measure(n_in, specs)
@@ -173,18 +177,22 @@ class Foundation(_core.Model):
                 first_running + size_running,
                 n_arrays + len(layer.parameters),
             )
-        self._network = self._engine = _core.Network(n_in, specs, values, gradients, running, self.seed)
-        self._widths, self._flat, self._flat_gradient, self._running = widths, values, gradients, running
+        engine = _core.Network(n_in, specs, values, gradients, running, self.seed)
+        return engine, [
+            (self, "_network", engine), (self, "_engine", engine), (self, "_widths", widths), (self, "_flat", values),
+            (self, "_flat_gradient", gradients), (self, "_running", running),
+        ]  # fmt: skip
 
-    def _bind(self, optimizer: optimizers.Optimizer, loss: losses.Loss | losses.UserLoss, changes: list[Any]) -> None:
+    def _bind(
+        self, engine: _core.Network | LayerByLayer, optimizer: optimizers.Optimizer,
+        loss: losses.Loss | losses.UserLoss, changes: list[Any],
+    ) -> None:  # fmt: skip
         """Give loss and optimizer to the engine, with fresh state, and make `changes`: all of it or nothing."""
-        engine, spec = self._engine, optimizer.core_spec()
-        assert engine is not None
+        spec, dtype = optimizer.core_spec(), self.dtype
         if isinstance(engine, LayerByLayer):
             n, dtype = engine.n_parameters, engine.update_dtype
         else:
-            assert self._flat is not None
-            n, dtype = self._flat.size, self.dtype
+            n = engine.n_parameters
         states = [aligned(n, dtype) for _ in range(_core.optimizer_n_states(spec))]
         changes = [*changes, (self, "_states", states), (self, "_run", None)]
         state_0, state_1 = [*states, None, None][:2]
@@ -203,24 +211,32 @@ class Foundation(_core.Model):
             and not self._held
             and not (self.loss.name == "softmax_cross_entropy" and self.n_out == 1)  # refused there
         )
-        self._learning_rate = self.optimizer.schedule(0) if direct and self.optimizer is not None else math.nan
+        self._offer_rate(self.optimizer.schedule(0) if direct and self.optimizer is not None else math.nan)
 
     def _exclusive(self, what: str) -> _core.Turn:
         """Hold the model for one writer, as a context manager; RuntimeError if it has one."""
         return _core.Turn(self, what)
 
-    def _keep_statistics(self) -> _core.Undo:
-        """What puts running statistics and counters back if a pass, its `with` block, comes to nothing."""
+    def _keep_statistics(self, *, weights: bool = False) -> _core.Undo:
+        """What puts running statistics and counters back if a pass, its `with` block, comes to nothing.
+
+        With `weights` it puts these back, too; a snapshot meanwhile has no place for them.
+        """
         engine = self._engine
         assert engine is not None
-        if isinstance(engine, LayerByLayer):
-            return _core.Undo(engine.running(), engine.counters)
-        return _core.Undo([self._running], engine)
+        running = engine.running() if isinstance(engine, LayerByLayer) else [self._running]
+        counters = engine.counters if isinstance(engine, LayerByLayer) else engine
+        if weights:
+            return _core.Undo([*running, *self._all_parameters()], counters)
+        return _core.Undo(running, counters, self)
 
     # -- parameters --
 
     def _all_parameters(self) -> list[Array]:
         return [array for layer in self.layers for array in layer.parameters]
+
+    def _all_running(self) -> list[Array]:
+        return [array for layer in self.layers if isinstance(layer, NativeLayer) for array in layer._running()]
 
     @property
     def parameters(self) -> Array:
@@ -261,7 +277,10 @@ class Foundation(_core.Model):
 
     def get_weights(self) -> list[Array]:
         """Return copies of the weights, by layer: weight, bias; gamma, beta, running mean and variance."""
-        return [array.copy() for _, array in self._weight_views("get_weights")]
+        views = [array for _, array in self._weight_views("get_weights")]
+        assert self._engine is not None
+        counters = self._engine.counters if isinstance(self._engine, LayerByLayer) else self._engine
+        return _core.snapshot(self, views, [], counters)[2]
 
     def set_weights(self, weights: Sequence[npt.ArrayLike]) -> None:
         """Copy weights in, in the order of `get_weights`.
@@ -284,4 +303,4 @@ class Foundation(_core.Model):
                 raise ValueError(f"{name} must have shape {view.shape}, got {array.shape}")
         # Converted first, so that a value that does not convert leaves the model as it was.
         converted = [_arrays.held(name, array, view.dtype) for array, (name, view) in zip(arrays, views, strict=True)]
-        _core.copy_all([view for _, view in views], converted)
+        _core.copy_all([view for _, view in views], converted, self._network)

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from . import _arrays, _core, initializers
-from ._checks import integer, real_dtype
+from ._checks import real_dtype, width
 from ._checks import seed as as_seed
 from ._data import matrix
 from ._describe import Described, arguments
@@ -110,7 +110,9 @@ class View:
         array = _arrays.real(self._name, value)
         if array.shape != view.shape:
             raise ValueError(f"{self._name} must have shape {view.shape}, got {array.shape}")
-        _core.copy_all([view], [_arrays.held(self._name, array, view.dtype)])
+        model = layer._owner() if layer._owner is not None else None
+        network = None if model is None else model._network
+        _core.copy_all([view], [_arrays.held(self._name, array, view.dtype)], network)
 
 
 class NativeLayer(Described, Layer):
@@ -152,7 +154,7 @@ class NativeLayer(Described, Layer):
         if self._owner is not None:
             raise ValueError(f"this {type(self).__name__} layer belongs to a model; build the model")
         with _core.StandardMode():
-            return self._build(integer(n_in, "n_in", at_least=1), as_seed(seed), real_dtype(dtype), 0, 0)
+            return self._build(width(n_in, "n_in"), as_seed(seed), real_dtype(dtype), 0, 0)
 
     def _build(self, n_in: int, seed: int, dtype: np.dtype[Any], index: int, first_parameter: int) -> int:
         """Build with arrays of the layer's own."""

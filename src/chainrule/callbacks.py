@@ -149,6 +149,8 @@ class History(Callback):
         entries = []
         for entry in _fields(state, "History", "entries")[0]:
             epoch, logs = entry
+            if not isinstance(logs, dict):
+                raise ValueError(f"the figures of an epoch in the state of History must be a dict, got {logs!r:.200}")
             figures = {str(name): float(value) for name, value in logs.items()}
             entries.append(_Entry(integer(epoch, "epoch", at_least=0), figures, math.nan))
         self._entries = entries

@@ -93,14 +93,11 @@ def check_gradients(
     if epsilon is None:
         epsilon = 2.0**-17 if checked.dtype == np.float64 else 2.0**-7
     loss = _Loss(checked, x, y, sample_weight, number(epsilon, "epsilon", above=0.0))
-    weights, undo = checked.get_weights(), checked._keep_statistics()
     checked._forward_shape = None  # what a forward before this has kept is lost
-    try:
+    with checked._keep_statistics(weights=True) as undo:
         analytic, dx = loss.gradients()
         named = [*zip(_named(checked), analytic, strict=True), (("x", loss.x), dx)]
         pairs = {name: _chosen(gradient, *loss.numeric(array, limit)) for (name, array), gradient in named}
-    finally:
-        checked.set_weights(weights)
         undo.put_back()
     least = _LEAST_SCALE * max(_largest(*pair) for pair in pairs.values())
     errors = {name: _error(*pair, least) for name, pair in pairs.items()}

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from . import _core, activations, initializers
-from ._checks import flag, integer, number
+from ._checks import flag, number, width
 from ._layer import Layer, NativeLayer, View, aligned
 
 __all__ = [
@@ -91,7 +91,7 @@ class Dense(NativeLayer):
         l1: float = 0.0,
         l2: float = 0.0,
     ) -> None:
-        self.units: int = integer(units, "units", at_least=1)
+        self.units: int = width(units, "units")
         self.activation: activations.Resolved = activations.resolve(activation)
         self.use_bias: bool = flag(use_bias, "use_bias")
         self.weight_initializer: initializers.Initialize = initializers.resolve(

@@ -5,6 +5,8 @@ that both ways give the same bits. Reading this file is the shortest way to see 
 """
 
 import math
+import os
+import threading
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -25,7 +27,7 @@ _NORM_RANGE = 65536
 class LayerByLayer:
     """Forward, backward and update through a list of layers, which it builds.
 
-    Not for several threads at once: Python layers keep what their backward needs, also in `predict`.
+    Python layers keep what their backward needs, also in `predict`: one thread at a time, the others wait.
 
     With `widths`, inputs' and each layer's, a layer of another one is a ValueError before the next is built for it.
     """
@@ -62,6 +64,7 @@ class LayerByLayer:
         self.n_parameters: int = sum(array.size for array in arrays)
         self._optimizer: _core.OptimizerSpec | None = None
         self._states: list[Array | None] = [None, None]
+        self._pid, self._lock = os.getpid(), threading.RLock()
         self._keeps = False  # the layers keep what belongs to the last `forward`
 
     def _name(self, index: int) -> str:
@@ -117,11 +120,19 @@ class LayerByLayer:
 
     # -- the pass --
 
+    @property
+    def alone(self) -> threading.RLock:
+        """For a `with` block in which no other thread passes through the layers."""
+        if self._pid != os.getpid():  # a fork may have left the lock with a thread that is not here
+            self._pid, self._lock = os.getpid(), threading.RLock()
+        return self._lock
+
     def forward(self, x: Array, training: bool, out: Array) -> None:
         """out = model(x), each layer keeping what its backward needs."""
-        self._keeps = False
-        self._run(x, training, out)
-        self._keeps = True
+        with self.alone:
+            self._keeps = False
+            self._run(x, training, out)
+            self._keeps = True
 
     def _run(self, x: Array, training: bool, out: Array) -> None:
         for index, layer in enumerate(self.layers):
@@ -134,11 +145,16 @@ class LayerByLayer:
 
     def predict(self, x: Array, out: Array) -> None:
         """out = model(x) as at inference. What the layers kept for backward is lost: only they know where it is."""
-        self._keeps = False
-        self._run(x, False, out)
+        with self.alone:
+            self._keeps = False
+            self._run(x, False, out)
 
     def backward(self, dy: Array, out: Array | None) -> None:
         """Fill the layers' gradients; write dx to `out` unless it is None."""
+        with self.alone:
+            self._backward(dy, out)
+
+    def _backward(self, dy: Array, out: Array | None) -> None:
         if not self._keeps:
             raise RuntimeError(
                 "backward needs a forward before it, with no predict or evaluate between, nor in a loss function:"

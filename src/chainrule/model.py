@@ -123,18 +123,19 @@ class Sequential(Foundation):
         rule, function, figures = optimizers.resolve(optimizer), losses.resolve(loss), resolve_metrics(metrics)
         with self._exclusive("compile"):
             before = self.optimizer
-            rule._listeners.add(self)
+            rule._listen(self)
             changes: list[tuple[Any, str, Any]] = [
                 (self, "_optimizer", rule), (self, "_loss", function), (self, "_metrics", figures)
             ]  # fmt: skip
             if restart:
                 changes += [(rule.schedule, name, value) for name, value in rule.schedule._fresh().items()]
             if self.built:
-                self._bind(rule, function, changes)
+                assert self._engine is not None
+                self._bind(self._engine, rule, function, changes)
             else:
                 _core.set_all(changes)
             if before is not None and before is not rule:
-                before._listeners.discard(self)
+                before._leave(self)
 
     # -- the pass --
 
@@ -147,7 +148,8 @@ class Sequential(Foundation):
     def predict(self, x: npt.ArrayLike, *, batch_size: int | None = None, out: Array | None = None) -> Array:
         """Return the model's output as at inference: no dropout, running statistics.
 
-        Several threads may predict with one model at once, unless it holds Python layers.
+        Several threads may predict with one model at once, also while another trains it; with Python layers they wait
+        for each other.
 
         Parameters
         ----------
@@ -179,6 +181,7 @@ class Sequential(Foundation):
         array = self._ready(x, "predict")
         assert self._engine is not None and self.n_out is not None
         apart = [("x", array), *(("the model's weights", weights) for weights in self._all_parameters())]
+        apart += [("the model's running statistics", values) for values in self._all_running()]
         result = _arrays.result("out", out, (len(array), self.n_out), self.dtype, apart)
         with _core.StandardMode():
             self._predict_rows(array, result, len(array) if most is None else most)

@@ -5,6 +5,7 @@ whole model, penalties included: `clip_value` limits every element, then `clip_n
 most that Euclidean norm. The state (velocity, moments) belongs to the model, not to these objects.
 """
 
+import math
 import weakref
 from collections.abc import Callable
 from typing import Any, ClassVar
@@ -29,7 +30,8 @@ class Optimizer(Described):
         clip_norm: float | None,
         clip_value: float | None,
     ) -> None:
-        self._listeners: weakref.WeakSet[Any] = weakref.WeakSet()
+        # Models by their id. A dict: its values can be listed while another thread compiles with this optimizer.
+        self._listeners: dict[int, weakref.ref[Any]] = {}
         self.weight_decay: float = number(weight_decay, "weight_decay", at_least=0.0)
         self.clip_norm: float | None = None if clip_norm is None else number(clip_norm, "clip_norm", above=0.0)
         self.clip_value: float | None = None if clip_value is None else number(clip_value, "clip_value", above=0.0)
@@ -52,9 +54,25 @@ class Optimizer(Described):
 
     @learning_rate.setter
     def learning_rate(self, learning_rate: LearningRate) -> None:
-        self.schedule: schedules.Schedule = schedules.resolve(learning_rate)
-        for listener in list(self._listeners):
+        schedule = schedules.resolve(learning_rate)
+        listeners = [listener for reference in list(self._listeners.values()) if (listener := reference()) is not None]
+        if not listeners:
+            self.schedule: schedules.Schedule = schedule
+            return
+        # All at once: with NaN a model looks at the schedule, whichever it is.
+        _core.set_all(
+            [*((listener, "_learning_rate", math.nan) for listener in listeners), (self, "schedule", schedule)]
+        )
+        for listener in listeners:
             listener._learning_rate_changed()
+
+    def _listen(self, model: Any) -> None:
+        """Tell a model from now on when the learning rate changes."""
+        listeners, key = self._listeners, id(model)
+        listeners[key] = weakref.ref(model, lambda _: listeners.pop(key, None))
+
+    def _leave(self, model: Any) -> None:
+        self._listeners.pop(id(model), None)
 
     def core_spec(self) -> _core.OptimizerSpec:
         """The settings as the compiled core takes them."""
@@ -254,7 +272,7 @@ NAMES: tuple[str, ...] = tuple(_BY_NAME)
 
 def _revive(kind: type[Optimizer], attributes: dict[str, Any]) -> Optimizer:
     optimizer = kind.__new__(kind)
-    vars(optimizer).update(attributes, _listeners=weakref.WeakSet())
+    vars(optimizer).update(attributes, _listeners={})
     return optimizer
 
 

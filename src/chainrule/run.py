@@ -74,10 +74,9 @@ class Run:
         self.at = Position(self.at.epoch, self.at.first_step, self.look(model))
         self.participants = []
 
-    def describe(self, model: "Sequential") -> State:
-        """The run as data: numbers, text, lists, dicts and arrays."""
-        assert model._engine is not None
-        kept, at, done = self.look(model), self.at, self.done(model._engine.steps)
+    def describe(self, model: "Sequential", steps: int) -> State:
+        """The run after `steps` in all as data: numbers, text, lists, dicts and arrays."""
+        kept, at, done = self.look(model), self.at, self.done(steps)
         return {
             "n_rows": self.n_rows,
             "batch_size": self.batch_size,

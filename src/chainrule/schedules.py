@@ -94,7 +94,8 @@ class Step(Schedule):
         self.factor: float = number(factor, "factor", above=0.0, at_most=1.0)
 
     def values(self, first_step: int, n: int) -> Rates:
-        return self.initial * _power(self.factor, _steps(first_step, n) // self.every)
+        with np.errstate(under="ignore"):
+            return self.initial * _power(self.factor, _steps(first_step, n) // self.every)
 
 
 class Exponential(Schedule):
@@ -121,7 +122,8 @@ class Exponential(Schedule):
         steps = _steps(first_step, n)
         # The whole periods by squaring, the rest by exp: the exponent stays small, so its rounding does too.
         rest = (steps % self.every) / self.every * _function("log", np.array([self.factor]))
-        return self.initial * _power(self.factor, steps // self.every) * _function("exp", rest)
+        with np.errstate(under="ignore"):
+            return self.initial * _power(self.factor, steps // self.every) * _function("exp", rest)
 
 
 class Cosine(Schedule):

@@ -1,5 +1,6 @@
 """The training loop: epochs in native slices, or step by step where Python code takes part."""
 
+import contextlib
 import math
 import time
 import warnings
@@ -43,7 +44,8 @@ def step(
     assert engine is not None and loss is not None
     if isinstance(engine, _core.Network) and isinstance(loss, Loss):
         return engine.train_step(x, target, weight, learning_rate)
-    with model._keep_statistics():
+    alone = contextlib.nullcontext() if isinstance(engine, _core.Network) else engine.alone
+    with alone, model._keep_statistics():
         prediction = np.empty((len(x), engine.n_out), model.dtype)
         engine.forward(x, True, prediction)
         value, gradient = loss_of(loss, prediction, target, weight)

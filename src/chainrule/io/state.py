@@ -94,21 +94,43 @@ def describe(model: Sequential, *, code: bool) -> tuple[dict[str, Any], dict[str
     engine = model._engine
     if engine is None:
         return description, arrays, objects
-    description["steps"], description["forwards"] = engine.steps, engine.forwards
+    for _ in range(_LOOKS):
+        run, at = model._run, None if model._run is None else model._run.at
+        arrays = _look(model, engine, description)
+        if run is not None:
+            kept: list[Array] = []
+            run_description = run.describe(model, description["steps"])
+            description["run"] = _without_arrays(run_description, kept, "a callback's state")
+            description["run_arrays"] = [[array.dtype.name, list(array.shape)] for array in kept]
+            arrays.update({f"run_{i}": array for i, array in enumerate(kept)})
+        if model._run is run and (run is None or run.at is at):
+            return description, arrays, objects
+    raise RuntimeError("this model is training in another thread, faster than it can be looked at")
+
+
+# How often to look at a model that another thread trains: its run may come to the next epoch meanwhile.
+_LOOKS = 100
+
+
+def _look(model: Sequential, engine: _core.Network | LayerByLayer, description: dict[str, Any]) -> dict[str, Array]:
+    """The arrays and counters of one moment between two steps."""
+    states = model._states
     if isinstance(engine, LayerByLayer):
         description["widths"], description["update_dtype"] = model._widths, engine.update_dtype.name
-        arrays["parameters"] = engine.flat([array for _, array in engine.parameters()])
-        arrays["running"] = np.concatenate([np.empty(0, model.dtype), *engine.running()])
+        parameters, running = [array for _, array in engine.parameters()], engine.running()
+        steps, forwards, copies, running = _core.snapshot(model, [*parameters, *states], running, engine.counters)
+        n = len(parameters)
+        parameters, states, running = [engine.flat(copies[:n])], copies[n:], [np.empty(0, model.dtype), *running]
     else:
         assert model._flat is not None
-        arrays = {"parameters": model._flat.copy(), "running": model._running.copy()}
-    arrays.update({f"state_{i}": state.copy() for i, state in enumerate(model._states)})
-    if model._run is not None:
-        kept: list[Array] = []
-        description["run"] = _without_arrays(model._run.describe(model), kept, "a callback's state")
-        description["run_arrays"] = [[array.dtype.name, list(array.shape)] for array in kept]
-        arrays.update({f"run_{i}": array for i, array in enumerate(kept)})
-    return description, arrays, objects
+        steps, forwards, copies, running = _core.snapshot(model, [model._flat, *states], [model._running], engine)
+        parameters, states = copies[:1], copies[1:]
+    description["steps"], description["forwards"] = steps, forwards
+    return {
+        "parameters": parameters[0],
+        "running": np.concatenate(running),
+        **{f"state_{i}": state for i, state in enumerate(states)},
+    }
 
 
 def _without_arrays(value: Any, arrays: list[Array], what: str) -> Any:
