@@ -195,6 +195,57 @@ def test_saving_replaces_an_older_file_in_one_step(data, tmp_path):
     assert os.listdir(tmp_path) == ["a model"]
 
 
+@pytest.mark.skipif(os.name != "posix", reason="links need rights on Windows")
+@pytest.mark.parametrize("there", [True, False], ids=["to a file", "to nothing yet"])
+def test_a_link_stays_a_link(there, data, tmp_path):
+    """What it leads to is replaced, through links of links and of folders, by `save` and by `Checkpoint`."""
+    (tmp_path / "real").mkdir()
+    (tmp_path / "folder").symlink_to("real")
+    (tmp_path / "model.npz").symlink_to(os.path.join("folder", "link.npz"))
+    (tmp_path / "real" / "link.npz").symlink_to("run-1.npz")
+    if there:
+        (tmp_path / "real" / "run-1.npz").write_bytes(b"old")
+    model = trained(data)
+    model.save(tmp_path / "model.npz")
+    assert (tmp_path / "model.npz").is_symlink() and (tmp_path / "real" / "link.npz").is_symlink()
+    assert sorted(os.listdir(tmp_path / "real")) == ["link.npz", "run-1.npz"]
+    assert state(cr.load(tmp_path / "real" / "run-1.npz")) == state(model)
+    model.fit(*data, epochs=4, callbacks=[cr.Checkpoint(tmp_path / "model.npz")])
+    assert (tmp_path / "model.npz").is_symlink()
+    assert cr.load(tmp_path / "real" / "run-1.npz").parameters.tobytes() == model.parameters.tobytes()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="links need rights on Windows")
+def test_links_that_lead_nowhere_are_refused(data, tmp_path):
+    (tmp_path / "a").symlink_to("b")
+    (tmp_path / "b").symlink_to("a")
+    (tmp_path / "c").symlink_to("no folder/c")
+    for name in ("a", "c"):
+        with pytest.raises(OSError) as caught:
+            trained(data).save(tmp_path / name)
+        assert caught.value.filename == str(tmp_path / name)
+    assert sorted(os.listdir(tmp_path)) == ["a", "b", "c"]
+
+
+def test_errors_name_the_path_that_was_given(data, tmp_path, monkeypatch):
+    """Never that of the temporary file."""
+    monkeypatch.chdir(tmp_path)
+    os.mkdir("a folder")
+    model = trained(data)
+    for path, error in (
+        (".", IsADirectoryError), ("a folder", IsADirectoryError), ("new/", IsADirectoryError),
+        ("", FileNotFoundError), ("no folder/model.npz", FileNotFoundError),
+    ):  # fmt: skip
+        with pytest.raises(error) as caught:
+            model.save(path)
+        assert (caught.value.filename, caught.value.filename2) == (path, None)
+    monkeypatch.setattr(os, "replace", lambda *names: os.rename("no such file", names[1]))
+    with pytest.raises(FileNotFoundError) as caught:
+        model.save("model.npz")
+    assert (caught.value.filename, caught.value.filename2) == ("model.npz", None)
+    assert os.listdir() == ["a folder"]
+
+
 def test_saving_during_fit(data, tmp_path):
     """A checkpoint at every epoch, as a callback writes it."""
     model, copies = cr.Sequential(everything(), seed=4), []

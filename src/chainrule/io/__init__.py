@@ -21,7 +21,7 @@ def save(model: "Sequential", path: str | PathLike[str]) -> None:
         Layers written in Python go into the file by the name of their class and its arguments (see
         `Layer.get_config`), with their parameters, but without their code.
     path : str or path-like
-        Taken as it is; ".npz" is a fitting ending.
+        Taken as it is; ".npz" is a fitting ending. A symbolic link stays one: the file that it leads to is replaced.
 
     Raises
     ------

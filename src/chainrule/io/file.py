@@ -6,6 +6,7 @@ description and is compared with what the file really holds before an array is m
 """
 
 import contextlib
+import errno
 import io
 import json
 import math
@@ -35,8 +36,9 @@ _LARGEST_JSON = 2**24  # thousands of layers; a description is a few hundred byt
 def write(model: Sequential, path: str | PathLike[str]) -> None:
     """`chainrule.io.save`."""
     path = path_text(path)
+    target = _target(path)
     description, arrays, _ = describe(model, code=False)
-    folder = os.path.dirname(os.path.abspath(path))
+    folder = os.path.dirname(target)
     mode = _mode(path)
     temporary = os.path.join(folder, f".chainrule-{secrets.token_hex(8)}")
     # Until it takes the place of an older file it must not be open to more readers than that.
@@ -62,7 +64,10 @@ def write(model: Sequential, path: str | PathLike[str]) -> None:
             os.fsync(file.fileno())
         if mode is not None:
             os.chmod(temporary, mode)
-        os.replace(temporary, path)
+        try:
+            os.replace(temporary, target)
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, path) from error  # without the temporary name
     except BaseException:
         with contextlib.suppress(FileNotFoundError):  # a Ctrl-C can come up right behind the renaming
             os.unlink(temporary)
@@ -131,6 +136,15 @@ def _array(content: bytes, name: str, dtype: np.dtype[Any], shape: tuple[int, ..
     if n_bytes != math.prod(shape) * dtype.itemsize:
         raise ValueError(f"{name} has {n_bytes} bytes, expected {math.prod(shape) * dtype.itemsize}")
     return np.frombuffer(content, dtype, offset=start).reshape(shape).copy()
+
+
+def _target(path: str) -> str:
+    """The file that a path means: a link stays one, and what it leads to is replaced, there or not."""
+    if not path:
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
+    if os.path.isdir(path) or not os.path.basename(path):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
+    return os.path.realpath(path)
 
 
 def _mode(path: str) -> int | None:
