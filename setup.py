@@ -7,6 +7,7 @@ CHAINRULE_COVERAGE=1 with coverage counters. A cross build names its target in _
 
 import os
 import platform
+import shutil
 import struct
 import subprocess
 import sys
@@ -92,7 +93,13 @@ def targets(msvc):
 def accepted(command, flags):
     """`flags` if the compiler takes them, else none."""
     probe = [*command, *flags, "-E", "-x", "c", os.devnull]
-    return flags if subprocess.run(probe, capture_output=True, check=False).returncode == 0 else []
+    try:
+        return flags if subprocess.run(probe, capture_output=True, check=False).returncode == 0 else []
+    except OSError as error:
+        raise SystemExit(
+            f"chainrule is built from source here, which needs a C compiler, and {command[0]} cannot be run "
+            f"({error.strerror}). Debian, Ubuntu: apt install gcc libc6-dev"
+        ) from None
 
 
 class BuildExt(build_ext):
@@ -142,20 +149,39 @@ class BuildExt(build_ext):
 
 
 class BuildPy(build_py):
-    """Puts the public headers into the package, as chainrule/include/; they live in csrc only."""
+    """Puts the public headers into the package, as chainrule/include/; they live in csrc only.
+
+    An editable installation is the source folder itself: there they are links, which git and sdists leave out.
+    """
 
     def _copies(self):
         folder = Path(self.build_lib, "chainrule", "include")
         return [] if self.editable_mode else [(header, folder / header.name) for header in PUBLIC_HEADERS]
 
     def run(self):
+        if not self.editable_mode:  # or a wheel would hold what an earlier build left and the sources no longer have
+            shutil.rmtree(Path(self.build_lib, "chainrule"), ignore_errors=True)
         super().run()
         for source, copy in self._copies():
             self.mkpath(str(copy.parent))
+            copy.unlink(missing_ok=True)  # of a link in the source folder, which may look newer
             self.copy_file(str(source), str(copy))
+        if self.editable_mode:
+            for header in PUBLIC_HEADERS:
+                link_header(header, API / header.name)
 
     def get_outputs(self, include_bytecode=True):
         return super().get_outputs(include_bytecode) + [str(copy) for _, copy in self._copies()]
+
+
+def link_header(header, link):
+    """A symbolic link, or where the system gives none a file that includes the header: neither grows old."""
+    path = Path(os.path.relpath(header, link.parent))
+    link.unlink(missing_ok=True)
+    try:
+        link.symlink_to(path)
+    except OSError:  # Windows without developer mode
+        link.write_text(f'#include "{path.as_posix()}"\n', encoding="utf-8")
 
 
 def numpy_include():
