@@ -45,7 +45,7 @@ def test_the_console_script_is_the_same_command():
 
 def test_help(capsys):
     for arguments, words in (
-        (["--help"], ["demo", "info", "--version"]),
+        (["--help"], ["usage: chainrule [-h] [--version] COMMAND ...", "demo", "info"]),
         (["demo", "--help"], ["--epochs", "--seeds", "--threads", "--plot", "(default: 20)"]),
     ):
         with pytest.raises(SystemExit) as stop:
@@ -55,7 +55,7 @@ def test_help(capsys):
 
 
 @pytest.mark.parametrize(("arguments", "message"), [
-    (["train"], "invalid choice: 'train'"),
+    (["train"], "argument COMMAND: invalid choice: 'train'"),
     (["--colour"], "unrecognized arguments: --colour"),
     (["demo", "--epochs", "0"], "argument --epochs: expected a whole number from 1 to 10000, got '0'"),
     (["demo", "--epochs", "many"], "argument --epochs: expected a whole number from 1 to 10000, got 'many'"),
@@ -114,6 +114,40 @@ def test_plot(capsys, tmp_path):
     ):
         assert cli.main(["demo", "--plot", str(tmp_path / name)]) == 1
         assert message in capsys.readouterr().err
+    assert os.listdir(tmp_path) == ["out.png"]
+
+
+def test_a_plot_that_cannot_be_is_refused_before_training(capsys, tmp_path, monkeypatch):
+    pytest.importorskip("matplotlib")
+    monkeypatch.chdir(tmp_path)
+    os.mkdir("d.png")
+    for name, message in (
+        (".", "this is a folder; name a picture in it, such as demo.png"),
+        ("", "this is a folder"),
+        ("d.png", f"this is a folder; name a picture in it, such as {os.path.join('d.png', 'demo.png')}"),
+        ("d.png/", "this is a folder"),
+        ("dd.png/", "this is a folder"),
+        ("noext", "the name must end in the kind of picture, such as noext.png"),
+        (".png", "the name must end in the kind of picture, such as .png.png"),
+    ):
+        assert cli.main(["demo", "--plot", name]) == 1
+        streams = capsys.readouterr()
+        assert streams.err.startswith(f"chainrule demo: --plot {name}: {message}") and not streams.out
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    assert cli.main(["demo", "--plot", "out.png"]) == 1
+    assert capsys.readouterr().err == "chainrule demo: --plot out.png: it may not be written\n"
+    assert os.listdir() == ["d.png"] and not os.listdir("d.png")
+
+
+def test_a_plot_that_fails_after_all_leaves_the_figures(capsys, tmp_path):
+    pytest.importorskip("matplotlib")
+    if not os.path.exists("/dev/full"):
+        pytest.skip("no full disk at hand")
+    (tmp_path / "out.png").symlink_to("/dev/full")
+    assert cli.main(["demo", "--epochs", "2", "--seeds", "1", "--plot", str(tmp_path / "out.png")]) == 1
+    streams = capsys.readouterr()
+    assert "lowest test accuracy" in streams.out and "wrote" not in streams.out
+    assert streams.err.startswith("chainrule demo: --plot: [Errno 28]")
 
 
 def test_ctrl_c_ends_the_demo_without_a_traceback(monkeypatch, capsys):

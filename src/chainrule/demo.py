@@ -177,7 +177,11 @@ def run(
         results = [_train(digits, epochs=epochs, batch_size=batch_size, seed=one) for one in range(seed, seed + seeds)]
     _print_table(results)
     if plot is not None:
-        _draw(plot, results, digits)
+        try:
+            _draw(plot, results, digits)
+        except OSError as error:
+            print(f"chainrule demo: --plot: {error}", file=sys.stderr)
+            return 1
         print(f"wrote {plot}")
     return 0
 
@@ -191,9 +195,16 @@ def _cannot_plot(path: str) -> str | None:
         from matplotlib.figure import Figure
     except ImportError:
         return '--plot needs matplotlib: pip install "chainrule[plot]"'
-    if not Path(path).absolute().parent.is_dir():
+    target = Path(path).absolute()
+    if target.is_dir() or not os.path.basename(path):
+        return f"--plot {path}: this is a folder; name a picture in it, such as {Path(path, 'demo.png')}"
+    if not target.parent.is_dir():
         return f"--plot {path}: there is no such folder"
-    extension = Path(path).suffix.lstrip(".").lower() or "png"
+    if not target.suffix:  # matplotlib would add one
+        return f"--plot {path}: the name must end in the kind of picture, such as {path}.png"
+    if not os.access(target if target.exists() else target.parent, os.W_OK):
+        return f"--plot {path}: it may not be written"
+    extension = target.suffix.lstrip(".").lower()
     choices = Figure().canvas.get_supported_filetypes()
     if extension not in choices:
         return f"--plot {path}: cannot write .{extension}; choices: {', '.join(sorted(choices))}"
