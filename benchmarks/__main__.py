@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -35,7 +36,7 @@ def parser() -> argparse.ArgumentParser:
     )
     add = top.add_argument
     add("--quick", action="store_true", help="small cases, few rounds: about half a minute")
-    add("--cases", metavar="PATTERN", help='regular expression on "group: name", see --list')
+    add("--cases", type=_pattern, metavar="PATTERN", help='regular expression on "group: name", see --list')
     add("--random", type=_positive, metavar="N", help="instead: cases of N random networks")
     add("--seed", type=int, default=0, help="of --random (default 0)")
     add("--list", action="store_true", help="print the cases and stop")
@@ -57,6 +58,14 @@ def _positive(text: str) -> int:
     if value < 1:
         raise argparse.ArgumentTypeError(f"must be at least 1, got {value}")
     return value
+
+
+def _pattern(text: str) -> str:
+    try:
+        re.compile(text)
+    except re.error as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is no regular expression: {error}") from None
+    return text
 
 
 def _rival_names(text: str | None) -> list[str]:

@@ -17,11 +17,12 @@ SETS = {
     "neon": (16, []),
 }
 
-# 12 chains: more than the 8 to 10 that keep two pipes of 4 to 5 cycles latency busy, and with the two constants
-# few enough for 16 registers. `a` near 1 and `b` small keep all values normal.
+# Independent sums of `peak`: more than the 8 to 10 that keep two pipes of 4 to 5 cycles latency busy, and with the two
+# constants few enough for 16 registers.
+CHAINS = 12
+# `a` near 1 and `b` small keep all values normal.
 MULTIPLY_ADDS = """
 typedef REAL V __attribute__((vector_size(WIDTH)));
-#define CHAINS 12
 double peak(long calls)
 {
     V acc[CHAINS], a, b;
@@ -35,11 +36,10 @@ double peak(long calls)
     return (double)sum[0];
 }
 """
-CHAINS = 12
 
 
 def build(source: str, isa: str, dtype: str) -> ctypes.CDLL:
-    """Compile and load `source`, which knows REAL and WIDTH, the bytes of a vector of `isa`.
+    """Compile and load `source`, which knows REAL, CHAINS and WIDTH, the bytes of a vector of `isa`.
 
     Raises
     ------
@@ -60,7 +60,7 @@ def build(source: str, isa: str, dtype: str) -> ctypes.CDLL:
         file, library = Path(folder, "native.c"), Path(folder, "native.so")
         file.write_text(source, encoding="utf-8")
         options = ["-O3", "-ffp-contract=fast", "-shared", "-fPIC", "-pthread", *flags]
-        defines = [f"-DREAL={real}", f"-DWIDTH={width}"]
+        defines = [f"-DREAL={real}", f"-DWIDTH={width}", f"-DCHAINS={CHAINS}"]
         made = subprocess.run(
             [compiler, *options, *defines, str(file), "-o", str(library)], capture_output=True, text=True
         )

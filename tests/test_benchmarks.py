@@ -43,6 +43,16 @@ def test_lists_what_a_pattern_selects():
     assert cases and all("train_step 4-16-1 b" in case for case in cases)
 
 
+def test_a_pattern_that_is_none_is_refused(monkeypatch, capsys):
+    monkeypatch.syspath_prepend(str(ROOT))
+    from benchmarks import __main__ as commands
+
+    with pytest.raises(SystemExit) as stop:
+        commands.main(["--cases", "["])
+    assert stop.value.code == 2
+    assert "argument --cases: '[' is no regular expression: unterminated character set" in capsys.readouterr().err
+
+
 def test_a_block_begins_with_a_reset_and_a_call_that_are_not_timed(monkeypatch):
     """A fresh optimizer's memory is given out when its first step touches it."""
     monkeypatch.syspath_prepend(str(ROOT))
