@@ -130,3 +130,27 @@ def test_a_c_module_refuses_a_model_that_its_arrays_do_not_fit(examples, dtype, 
     model.build(3)
     with pytest.raises(ValueError, match=match):
         examples["classify"].classes(model, np.ones((12, n_in), np.float32), n_in, 4)
+
+
+@pytest.mark.parametrize(("x", "error", "match"), [
+    (np.ones((12, 3)), ValueError, r"^x must be a float32 array of shape \(n, 3\), got format d, 2 dimensions, 3 col"),
+    (np.ones((12, 3), np.int32), ValueError, "got format i, 2 dimensions, 3 columns"),
+    (np.ones((12, 3), np.dtype(np.float32).newbyteorder()), ValueError, "got format [<>]f, "),
+    (np.ones(12, np.float32), ValueError, "got format f, 1 dimensions, 12 columns"),
+    (np.float32(1), ValueError, "got format f, 0 dimensions, 0 columns"),
+    (np.ones((9, 4), np.float32), ValueError, "got format f, 2 dimensions, 4 columns"),
+    (bytes(36), ValueError, "got format B, 1 dimensions, 36 columns"),
+    (np.ones((3, 12), np.float32).T, ValueError, "not C-contiguous"),
+    ([[1.0, 2.0, 3.0]], TypeError, "bytes-like"),
+])  # fmt: skip
+def test_a_c_module_takes_only_rows_of_float32(examples, x, error, match):
+    model = cr.Sequential([cr.Dense(4)])
+    model.build(3)
+    with pytest.raises(error, match=match):
+        examples["classify"].classes(model, x, 3, 4)
+
+
+def test_a_c_module_takes_no_rows(examples):
+    model = cr.Sequential([cr.Dense(4)])
+    model.build(3)
+    assert examples["classify"].classes(model, np.ones((0, 3), np.float32), 3, 4) == b""

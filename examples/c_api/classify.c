@@ -1,8 +1,9 @@
-/* classify.c - classes(model, x): the index of the greatest output of each row, as int32 in a bytes object. */
+/* classify.c - classes(model, x, n_in, n_out): the greatest output's index of each row, as int32 in a bytes object. */
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "chainrule_api.h"
 
@@ -27,13 +28,29 @@ static int is_number(PyObject *model, const char *name, Py_ssize_t expected)
     return is(model, name, text);
 }
 
+/* The buffer of rows of n_in float32 numbers, one after the other; -1 and an exception for anything else. */
+static int get_rows(PyObject *object, Py_ssize_t n_in, Py_buffer *x)
+{
+    if (PyObject_GetBuffer(object, x, PyBUF_C_CONTIGUOUS | PyBUF_FORMAT) < 0) {
+        return -1;
+    }
+    if (strcmp(x->format, "f") == 0 && x->ndim == 2 && x->shape[1] == n_in) {
+        return 0;
+    }
+    PyErr_Format(PyExc_ValueError,
+                 "x must be a float32 array of shape (n, %zd), got format %s, %d dimensions, %zd columns", n_in, x->format,
+                 x->ndim, x->ndim > 0 ? x->shape[x->ndim - 1] : 0);
+    PyBuffer_Release(x);
+    return -1;
+}
+
 static PyObject *classes(PyObject *module, PyObject *arguments)
 {
     (void)module;
-    PyObject *model;
+    PyObject *model, *rows;
     Py_buffer x;
     Py_ssize_t n_in, n_out;
-    if (!PyArg_ParseTuple(arguments, "Oy*nn", &model, &x, &n_in, &n_out)) {
+    if (!PyArg_ParseTuple(arguments, "OOnn", &model, &rows, &n_in, &n_out) || get_rows(rows, n_in, &x) < 0) {
         return NULL;
     }
     PyObject *result = NULL;
@@ -42,12 +59,8 @@ static PyObject *classes(PyObject *module, PyObject *arguments)
                              && is_number(model, "n_out", n_out))) {
         network = NULL;
     }
-    if (network != NULL && x.len % (n_in * (Py_ssize_t)sizeof(float)) != 0) {
-        PyErr_SetString(PyExc_ValueError, "x must hold whole rows of n_in float32 numbers");
-        network = NULL;
-    }
     if (network != NULL) {
-        const Py_ssize_t n_rows = x.len / (n_in * (Py_ssize_t)sizeof(float));
+        const Py_ssize_t n_rows = x.shape[0];
         float *y = malloc((size_t)(n_rows * n_out + 1) * sizeof *y);
         int32_t *best = malloc((size_t)(n_rows + 1) * sizeof *best);
         cr_status status = CR_NO_MEMORY;
