@@ -136,14 +136,12 @@ def test_a_file_names_the_code_that_it_needs(data, tmp_path):
 
 @each_way
 def test_layers_that_cannot_be_described(way, tmp_path):
+    cannot = "cannot be written to a file" if way == "file" else "cannot be copied, pickled or written to a file"
     for layer, match in (
-        (
-            Forgets(0.5),
-            r"^Forgets cannot be written to a file: its argument rate is not kept in an attribute of that name",
-        ),
-        (Scale(np.ones(3)), r"^Scale with the configuration .* cannot be written to a file: array\(.*is not a number,"),
+        (Forgets(0.5), rf"^Forgets {cannot}: its argument rate is not kept in an attribute of that name"),
+        (Scale(np.ones(3)), rf"^Scale with the configuration .* {cannot}: array\(.*is not a number,"),
         (Lists(), r"^get_config of Lists must return a dict, got \[\]$"),
-        (Scale(print), r"^Scale with the configuration .* cannot be written to a file: <built-in function print>"),
+        (Scale(print), rf"^Scale with the configuration .* {cannot}: <built-in function print>"),
     ):
         with pytest.raises(TypeError, match=match):
             WAYS[way](cr.Sequential([layer]), tmp_path)

@@ -46,6 +46,16 @@ def describe(model: Sequential, *, code: bool) -> tuple[dict[str, Any], dict[str
         Whether layer classes, and losses, metrics and schedules that are Python functions, may go into the third
         part, as they are. Else layer classes are left out, and functions are a TypeError.
     """
+    try:
+        return _describe(model, code)
+    except TypeError as error:
+        message = str(error).replace("be written to a file", "be copied, pickled or written to a file")
+        if not code or message == str(error):
+            raise
+        raise TypeError(message) from error
+
+
+def _describe(model: Sequential, code: bool) -> tuple[dict[str, Any], dict[str, Array], dict[str, Any]]:
     objects: dict[str, Any] = {}
     own = {type(layer).__name__: type(layer) for layer in model.layers if not layers.is_native(layer)}
     if own and code:
