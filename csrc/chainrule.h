@@ -23,7 +23,7 @@
 extern "C" {
 #endif
 
-#define CR_VERSION "0.1.0"
+#define CR_VERSION "0.2.0.dev0"
 
 /* Reduction index p of every product is cut into blocks of this many terms (contract of bits, 1). */
 #define CR_KB 256

@@ -18,6 +18,7 @@ import chainrule as cr
 ROOT = Path(__file__).resolve().parent.parent
 STATING = ("pyproject.toml", "CHANGELOG.md", "CITATION.cff", "csrc/chainrule.h")
 VERSION = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
+RELEASE = VERSION.partition(".dev")[0]
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
 
 
@@ -31,7 +32,7 @@ def release():
 
 @pytest.fixture
 def tree(tmp_path):
-    """The files that state a version, with nothing pending in the changelog and an address of the sources."""
+    """The files that state a version, made those of a release: nothing pending, and an address of the sources."""
     for name in STATING:
         (tmp_path / name).parent.mkdir(exist_ok=True)
         shutil.copy(ROOT / name, tmp_path / name)
@@ -39,7 +40,16 @@ def tree(tmp_path):
         file.write('\n[project.urls]\nSource = "https://example.org"\n')
     path = tmp_path / "CHANGELOG.md"
     text = path.read_text(encoding="utf-8")
-    path.write_text(re.sub(r"(?s)(## \[Unreleased\]\n).*?(?=## \[)", r"\1\n", text), encoding="utf-8")
+    text = re.sub(r"(?s)(## \[Unreleased\]\n).*?(?=## \[)", r"\1\n", text)
+    if VERSION != RELEASE:
+        text = text.replace("[Unreleased]\n", f"[Unreleased]\n\n## [{RELEASE}] - 2030-04-05\n")
+        for name in ("pyproject.toml", "csrc/chainrule.h"):
+            file = tmp_path / name
+            file.write_text(file.read_text(encoding="utf-8").replace(VERSION, RELEASE), encoding="utf-8")
+        file = tmp_path / "CITATION.cff"
+        cited = re.sub(r"(?m)^version: .*", f"version: {RELEASE}", file.read_text(encoding="utf-8"))
+        file.write_text(re.sub(r"date-released: .*", "date-released: 2030-04-05", cited), encoding="utf-8")
+    path.write_text(text, encoding="utf-8")
     return tmp_path
 
 
@@ -48,7 +58,7 @@ def test_this_tree_states_one_version(release):
 
 
 def test_the_tag_is_the_version(release, tree):
-    assert release.check_versions(tree, f"v{VERSION}") == VERSION
+    assert release.check_versions(tree, f"v{RELEASE}") == RELEASE
     with pytest.raises(release.Refused, match="the tag is"):
         release.check_versions(tree, "v9.9.9")
 
@@ -57,26 +67,59 @@ def test_the_tag_is_the_version(release, tree):
 def test_a_version_stated_otherwise_is_refused(release, tree, name):
     path = tree / name
     text = path.read_text(encoding="utf-8")
-    assert VERSION in text
-    path.write_text(text.replace(VERSION, "7.7.7"), encoding="utf-8")
+    assert RELEASE in text
+    path.write_text(text.replace(RELEASE, "7.7.7"), encoding="utf-8")
     with pytest.raises(release.Refused):
         release.check_versions(tree)
 
 
-def test_pending_entries_of_the_changelog_are_refused(release, tree):
+@pytest.fixture
+def between(tree):
+    """The tree after its release, with news."""
+    for name in ("pyproject.toml", "csrc/chainrule.h"):
+        path = tree / name
+        path.write_text(path.read_text(encoding="utf-8").replace(RELEASE, "8.1.0.dev0"), encoding="utf-8")
+    news(tree)
+    return tree
+
+
+def news(tree):
     path = tree / "CHANGELOG.md"
     text = path.read_text(encoding="utf-8")
     path.write_text(text.replace("## [Unreleased]\n", "## [Unreleased]\n\n- news\n"), encoding="utf-8")
-    release.check_versions(tree)
-    with pytest.raises(release.Refused, match="Unreleased"):
-        release.check_versions(tree, f"v{VERSION}")
+
+
+def test_between_releases_the_last_one_is_cited(release, between):
+    assert release.check_versions(between) == "8.1.0.dev0"
+    with pytest.raises(release.Refused, match=r"^8\.1\.0\.dev0 is a version between releases$"):
+        release.check_versions(between, "v8.1.0.dev0")
+    path = between / "CITATION.cff"
+    path.write_text(path.read_text(encoding="utf-8").replace(RELEASE, "8.1.0.dev0"), encoding="utf-8")
+    with pytest.raises(release.Refused, match=r"CITATION\.cff says version 8\.1\.0\.dev0, expected"):
+        release.check_versions(between)
+
+
+def test_a_version_that_is_out_is_not_developed_any_more(release, between):
+    for name in ("pyproject.toml", "csrc/chainrule.h"):
+        path = between / name
+        path.write_text(path.read_text(encoding="utf-8").replace("8.1.0", RELEASE), encoding="utf-8")
+    with pytest.raises(release.Refused, match=r"CHANGELOG\.md has released"):
+        release.check_versions(between)
+
+
+def test_pending_entries_of_the_changelog_are_refused(release, tree):
+    """With a tag or without: what they say is not in the release that the tree claims to be."""
+    news(tree)
+    for tag in (None, f"v{RELEASE}"):
+        with pytest.raises(release.Refused, match="Unreleased"):
+            release.check_versions(tree, tag)
 
 
 def test_a_release_without_addresses_is_refused(release, tree):
     path = tree / "pyproject.toml"
     path.write_text(path.read_text(encoding="utf-8").replace("[project.urls]", "[tool.urls]"), encoding="utf-8")
     with pytest.raises(release.Refused, match="urls"):
-        release.check_versions(tree, f"v{VERSION}")
+        release.check_versions(tree, f"v{RELEASE}")
 
 
 def test_another_day_of_release_is_refused(release, tree):

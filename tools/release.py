@@ -67,21 +67,26 @@ def version_of(root):
 
 
 def check_versions(root, tag=None):
-    """The version, if everything that states it agrees."""
-    version = version_of(root)
+    """The version, if everything that states it agrees.
+
+    Between releases it is the next one's with .dev0; what is dated and cited is then the last release.
+    """
+    version, changes, citation = version_of(root), root / "CHANGELOG.md", root / "CITATION.cff"
     require(tag in (None, f"v{version}"), f"the tag is {tag}, the version in pyproject.toml {version}")
-    for path, pattern in (
-        (root / "csrc" / "chainrule.h", r'#define CR_VERSION "([^"]+)"'),
-        (root / "CITATION.cff", r"^version: (\S+)"),
-    ):
-        found = find(pattern, path)
-        require(found == version, f"{path.name} says version {found}, pyproject.toml {version}")
-    released = find(rf"^## \[{re.escape(version)}\] - (\d{{4}}-\d\d-\d\d)$", root / "CHANGELOG.md")
-    cited = find(r"^date-released: (\S+)", root / "CITATION.cff")
+    found = find(r'#define CR_VERSION "([^"]+)"', root / "csrc" / "chainrule.h")
+    require(found == version, f"chainrule.h says version {found}, pyproject.toml {version}")
+    developed = ".dev" in version
+    require(not (developed and tag), f"{version} is a version between releases")
+    last = find(r"^## \[(\d[^\]]*)\] - ", changes) if developed else version
+    require(not developed or not version.startswith(f"{last}."), f"CHANGELOG.md has released {last} before {version}")
+    found = find(r"^version: (\S+)", citation)
+    require(found == last, f"CITATION.cff says version {found}, expected {last}")
+    released = find(rf"^## \[{re.escape(last)}\] - (\d{{4}}-\d\d-\d\d)$", changes)
+    cited = find(r"^date-released: (\S+)", citation)
     require(cited == released, f"CITATION.cff says released on {cited}, CHANGELOG.md {released}")
+    pending = find(r"^## \[Unreleased\]\n((?:(?!^## ).*\n)*)", changes).strip()
+    require(developed or not pending, f"CHANGELOG.md has entries under [Unreleased], which are not in {version}")
     if tag is not None:
-        pending = find(r"^## \[Unreleased\]\n((?:(?!^## ).*\n)*)", root / "CHANGELOG.md").strip()
-        require(not pending, "CHANGELOG.md still has entries under [Unreleased]")
         project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
         require(project.get("urls"), "pyproject.toml has no [project.urls]: a release says where its sources are")
     return version
