@@ -1,9 +1,12 @@
 """What setup.py puts into a wheel and an editable installation, and what it says without a compiler."""
 
 import os
+import posixpath
+import re
 import shutil
 import subprocess
 import sys
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -32,6 +35,36 @@ def tree(tmp_path):
     for name in ("setup.py", "pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, tmp_path)
     return tmp_path
+
+
+@pytest.fixture
+def sdist(tmp_path):
+    """The names of files in an sdist of all that is here."""
+    tree = tmp_path / "tree"
+    ignored = shutil.ignore_patterns(
+        ".git", ".venv*", "build", "dist", "results", "__pycache__", "*.so", "*.egg-info", ".*_cache"
+    )
+    shutil.copytree(ROOT, tree, ignore=ignored)
+    for name in HEADERS:  # as after an editable installation
+        (tree / "src" / "chainrule" / "include" / name).write_text("a link")
+    done = python(tree, "setup.py", "-q", "sdist", "-d", str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    [path] = tmp_path.glob("*.tar.gz")
+    with tarfile.open(path) as archive:
+        return {name.partition("/")[2] for name in archive.getnames()}
+
+
+def test_an_sdist_has_what_its_pages_name(sdist):
+    pages = [name for name in sdist if name.endswith(".md") and not name.startswith("docs/")]
+    assert {"README.md", "SECURITY.md", "CONTRIBUTING.md", "benchmarks/README.md"} <= set(pages)
+    for page in pages:
+        text = (ROOT / page).read_text(encoding="utf-8")
+        for link in re.findall(r"\]\((?!https?:|#)([^)#]+)[^)]*\)", text):
+            assert posixpath.normpath(posixpath.join(posixpath.dirname(page), link)) in sdist, f"{page}: {link}"
+    for page in ("docs/benchmarks.md", "docs/benchmarks/zen4/README.md"):
+        for picture in re.findall(r"!\[[^]]*\]\(([^)]+)\)", (ROOT / page).read_text(encoding="utf-8")):
+            assert posixpath.join(posixpath.dirname(page), picture) in sdist
+    assert [name for name in sdist if name.endswith("/chainrule.h")] == ["csrc/chainrule.h"]
 
 
 def python(tree, *arguments, **environment):
