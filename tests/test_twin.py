@@ -1,9 +1,9 @@
 """Ten training steps beside plain NumPy: chainrule.numpy_twin, and for what it has not, tests/reference.py.
 
-TWIN is what ten steps of float32 rounding may add up to: the largest difference of any weight. The losses are
-scaled so that weights and gradients are of the size of 1.
+The losses are scaled so that weights and gradients are of the size of 1.
 """
 
+import bounds
 import numpy as np
 import pytest
 import reference
@@ -11,7 +11,7 @@ import reference
 import chainrule as cr
 from chainrule.numpy_twin import NumpyTwin
 
-TWIN = 1e-5
+TWIN = bounds.TEN_STEPS_OF_TWIN["float32"]
 STEPS, N_ROWS, N_IN, N_OUT = 10, 32, 16, 4
 
 OPTIMIZERS = [
@@ -52,8 +52,8 @@ def batches(loss, rng, dtype="float32", n_rows=N_ROWS):
         yield x, rng.integers(0, N_OUT, n_rows) if labels else rng.normal(size=(n_rows, N_OUT)).astype(dtype)
 
 
-def compare(model, twin, loss, rng, bound=TWIN, dtype="float32"):
-    start = model.get_weights()
+def compare(model, twin, loss, rng, dtype="float32"):
+    start, bound = model.get_weights(), bounds.TEN_STEPS_OF_TWIN[dtype]
     for x, y in batches(loss, rng, dtype):
         assert model.train_step(x, y) == pytest.approx(twin.train_step(x, y), rel=bound)
     moved, apart = 0.0, 0.0
@@ -74,7 +74,7 @@ def test_ten_steps_with_every_optimizer(kind, options, rng):
 def test_ten_steps_in_float64_differ_by_its_rounding(kind, options, rng):
     loss = "softmax_cross_entropy"
     pair = model_and_twin(["tanh", "tanh", "identity"], loss, kind, options, l2=0.01, dtype="float64")
-    compare(*pair, loss, rng, bound=1e-12, dtype="float64")
+    compare(*pair, loss, rng, dtype="float64")
 
 
 @pytest.mark.parametrize("loss", ["softmax_cross_entropy", "squared_error", "mean_squared_error"])
@@ -144,7 +144,7 @@ def test_ten_steps_with_clipping(kind, clips, rng):
         else:
             decay = {"weight_decay": 0.01, "decoupled": True} if kind == "adamw" else {}
             w, first, second = reference.adam_update(w, g, first, second, step, learning_rate=rate, **decay)
-        assert np.abs(model.parameters - w).max() <= 1e-12
+        assert np.abs(model.parameters - w).max() <= bounds.TEN_STEPS_OF_TWIN["float64"]
     assert "clip_norm" not in clips or clipped_by_norm == STEPS
 
 
