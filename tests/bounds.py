@@ -53,9 +53,9 @@ def need_wider(dtype):
         pytest.skip("no type here is wider than float64")
 
 
-# Largest errors of (float32, float64): the limits of csrc/tests/test_accuracy.c; tests/test_bounds.py compares them with
-# these and with the table of csrc/kernels/README.md. float32 was measured on all inputs (the second decimal is rounded
-# up); float64 on 10^8, so up to a tenth is added.
+# Largest errors of (float32, float64): the limits of csrc/tests/test_accuracy.c; tests/test_bounds.py compares them
+# with these and with the table of csrc/kernels/README.md. float32 was measured on all inputs (the second decimal is
+# rounded up); float64 on 10^8, so up to a tenth is added.
 ULP = {
     "exp": (0.94, 1.01),
     "log": (0.97, 0.95),
