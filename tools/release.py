@@ -23,8 +23,9 @@ import tomllib
 import zipfile
 from pathlib import Path
 
+from sizes import check_sizes
+
 ROOT = Path(__file__).resolve().parent.parent
-LARGEST_WHEEL, LARGEST_INSTALLED = 1_000_000, 2_000_000
 PYTHONS = ("cp311-abi3", "cp314-cp314t")
 PLATFORMS = (
     "manylinux_2_28_x86_64",
@@ -142,18 +143,18 @@ def build(dist):
 
 def check_wheel(path):
     """Our own rules: sizes, one extension, no other library, the files that other builds need."""
-    size = path.stat().st_size
-    require(size < LARGEST_WHEEL, f"{path.name} has {size:,} bytes, at most {LARGEST_WHEEL:,} are promised")
+    try:
+        sizes = check_sizes(path)
+    except ValueError as error:
+        raise Refused(str(error)) from None
     with zipfile.ZipFile(path) as archive:
-        files = {info.filename: info.file_size for info in archive.infolist()}
-    installed = sum(files.values())
-    require(installed < LARGEST_INSTALLED, f"{path.name} unpacks to {installed:,} bytes")
+        files = archive.namelist()
     binaries = [name for name in files if re.search(r"\.(so|pyd|dll|dylib)(\.|$)", name)]
     require(len(binaries) == 1 and "/_core." in binaries[0], f"{path.name} holds {binaries}")
     missing = [name for name in IN_EVERY_WHEEL if name not in files]
     require(not missing, f"{path.name} lacks {missing}")
     require(any(name.endswith("licenses/LICENSE") for name in files), f"{path.name} lacks the licence")
-    return size, installed
+    return sizes
 
 
 def promised(version):

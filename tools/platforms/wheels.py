@@ -6,10 +6,11 @@ import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from sizes import check_sizes
+
 from .table import Failure, Table
 from .workshop import Workshop, describe
 
-LARGEST_WHEEL, LARGEST_UNPACKED = 1_000_000, 2_000_000  # bytes
 # The NumPy whose headers are used for another platform; its own are of this one. Any 2.x serves.
 HEADER_NUMPY = "numpy==2.4.6"
 
@@ -112,16 +113,16 @@ def linux_wheel(shop: Workshop, table: Table, platform: str, target: CrossTarget
 def examine(shop: Workshop, wheel: Path, log: str, *, abi3: bool = True) -> str:
     """Check size, contents and use of the limited API, keep the wheel; its name, size and hash."""
     with zipfile.ZipFile(wheel) as archive:
-        unpacked = sum(info.file_size for info in archive.infolist())
         modules = [info.filename for info in archive.infolist() if info.filename.endswith((".so", ".pyd"))]
         headers = [info.filename for info in archive.infolist() if info.filename.endswith((".h", ".pxd"))]
     if len(modules) != 1:
         raise Failure(f"{wheel.name} holds {len(modules)} extension modules: {modules}")
     if not {"chainrule/include/chainrule.h", "chainrule/chainrule.pxd"} <= set(headers):
         raise Failure(f"{wheel.name} lacks its headers: {headers}")
-    size = wheel.stat().st_size
-    if size > LARGEST_WHEEL or unpacked > LARGEST_UNPACKED:
-        raise Failure(f"{wheel.name} has {size} bytes, {unpacked} unpacked: above {LARGEST_WHEEL}, {LARGEST_UNPACKED}")
+    try:
+        _, unpacked = check_sizes(wheel)
+    except ValueError as error:
+        raise Failure(str(error)) from None
     if abi3:
         output = shop.run([shop.bench(), "-m", "abi3audit", "-v", "--strict", wheel], log=log)
         report = " ".join(output.split())
