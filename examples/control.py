@@ -14,8 +14,7 @@ def push(state, action):
     x, dx, angle, spin = state
     pull = (FORCE * (2 * action - 1) + 0.05 * spin**2 * sin(angle)) / 1.1
     d_spin = (9.8 * sin(angle) - cos(angle) * pull) / (0.5 * (4 / 3 - 0.1 * cos(angle) ** 2 / 1.1))
-    d_dx = pull - 0.05 * d_spin * cos(angle) / 1.1
-    return x + DT * dx, dx + DT * d_dx, angle + DT * spin, spin + DT * d_spin
+    return x + DT * dx, dx + DT * (pull - 0.05 * d_spin * cos(angle) / 1.1), angle + DT * spin, spin + DT * d_spin
 
 
 def episode(policy, rng):
