@@ -38,8 +38,8 @@ static int get_rows(PyObject *object, Py_ssize_t n_in, Py_buffer *x)
         return 0;
     }
     PyErr_Format(PyExc_ValueError,
-                 "x must be a float32 array of shape (n, %zd), got format %s, %d dimensions, %zd columns", n_in, x->format,
-                 x->ndim, x->ndim > 0 ? x->shape[x->ndim - 1] : 0);
+                 "x must be a float32 array of shape (n, %zd), got format %s, %d dimensions, %zd columns", n_in,
+                 x->format, x->ndim, x->ndim > 0 ? x->shape[x->ndim - 1] : 0);
     PyBuffer_Release(x);
     return -1;
 }

@@ -16,7 +16,7 @@ static void check(cr_status status)
 
 int main(void)
 {
-    static float weights[N_WEIGHTS], gradients[N_WEIGHTS], m[N_WEIGHTS], v[N_WEIGHTS], y[4];
+    static float weights[N_WEIGHTS], gradients[N_WEIGHTS], m[N_WEIGHTS], v[N_WEIGHTS];
     static const float x[] = {0, 0, 0, 1, 1, 0, 1, 1}, target[] = {0, 1, 1, 0};
     const cr_layer layers[] = {{.kind = CR_LAYER_DENSE, .n_out = 8, .use_bias = 1, .activation = CR_TANH},
                                {.kind = CR_LAYER_DENSE, .n_out = 1, .use_bias = 1, .activation = CR_IDENTITY}};
@@ -25,6 +25,7 @@ int main(void)
     const cr_optimizer adam = {.kind = CR_ADAM, .beta_1 = 0.9, .beta_2 = 0.999, .epsilon = 1e-8};
     const cr_rows rows = {.n_rows = 4, .x = x, .ld_x = 2, .target = target, .ld_target = 1};
     double random[N_WEIGHTS], loss = 0;
+    float y[4];
     cr_network *network;
 
     cr_random_normal(1, CR_PURPOSE_INIT, 0, 0, 0, N_WEIGHTS, random);
@@ -38,7 +39,11 @@ int main(void)
         check(cr_network_train_step(network, &rows, 0.05, &loss));
     }
     check(cr_network_predict(network, 4, x, 2, y, 1));
-    printf("%s, loss %.6f: %.3f %.3f %.3f %.3f\n", cr_isa(), loss, (double)y[0], (double)y[1], (double)y[2], (double)y[3]);
+    printf("%s, loss %.6f:", cr_isa(), loss);
+    for (int i = 0; i < 4; i++) {
+        printf(" %.3f", (double)y[i]);
+    }
+    printf("\n");
     cr_network_destroy(network);
     return 0;
 }
