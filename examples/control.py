@@ -1,4 +1,4 @@
-"""Reinforcement learning, batch 1: REINFORCE balances a pole on a cart; forward, backward and a loss of our own."""
+"""Reinforcement learning, batch 1: REINFORCE balances a pole on a cart, with a loss of our own."""
 
 from math import cos, exp, sin
 
@@ -29,27 +29,24 @@ def episode(policy, rng):
     return np.array(states), np.array(actions)
 
 
-def policy_loss(logits, actions, advantages):
-    """-mean(advantage * log p(action)) and its gradient by the logits."""
+def policy_loss(logits, weights):
+    """-sum_ij w_ij log p_ij and its gradient by the logits; w is advantage / n where an action was chosen, else 0."""
     log_p = cr.kernels.log_softmax(logits)
-    weights = np.eye(2, dtype=np.float32)[actions] * advantages[:, None] / len(actions)  # 0 for what was not chosen
     return -float(np.sum(weights * log_p)), np.exp(log_p) * weights.sum(1, keepdims=True) - weights
 
 
 def main(n_updates=60, seed=0):
     rng, lengths = np.random.default_rng(seed), []
     policy = cr.Sequential([cr.Dense(16, "tanh"), cr.Dense(2)], seed=seed)
+    policy.compile(cr.Adam(0.02), policy_loss)
     policy.build(4)
-    m, v = np.zeros_like(policy.parameters), np.zeros_like(policy.parameters)
     for step in range(1, n_updates + 1):
         games = [episode(policy, rng) for _ in range(8)]
         lengths.append(np.mean([len(actions) for _, actions in games]))
         x, actions = (np.concatenate(parts) for parts in zip(*games, strict=True))
         returns = np.concatenate([np.arange(len(actions), 0, -1.0) for _, actions in games])
-        advantages = ((returns - returns.mean()) / returns.std()).astype(np.float32)
-        loss, dy = policy_loss(policy.forward(x, training=True), actions, advantages)
-        policy.backward(dy)  # fills policy.gradients
-        cr.kernels.adam_update(policy.parameters, policy.gradients, m, v, step, learning_rate=0.02)
+        advantages = (returns - returns.mean()) / returns.std()
+        loss = policy.train_step(x, np.eye(2)[actions] * advantages[:, None] / len(actions))
         if step % 10 == 0:
             print(f"update {step}: balances for {np.mean(lengths[-10:]):.0f} of {MOST_STEPS} steps, loss {loss:.3f}")
     return lengths

@@ -372,3 +372,30 @@ def test_numpy_objects_are_never_unpickled(tmp_path):
             cr.load(path)
     with pytest.raises(ZeroDivisionError):  # were it unpickled, one would see
         pickle.loads(pickle.dumps(Evil()))
+
+
+def test_a_signal_while_the_file_is_opened_leaves_nothing(tmp_path, monkeypatch):
+    model, opened = small_file(tmp_path)[0], os.open
+
+    def slow(path, *arguments):
+        handle = opened(path, *arguments)
+        if ".chainrule-" in str(path):
+            os.close(handle)
+            raise KeyboardInterrupt
+        return handle
+
+    before = sorted(tmp_path.iterdir())
+    monkeypatch.setattr(os, "open", slow)
+    with pytest.raises(KeyboardInterrupt):
+        model.save(tmp_path / "other.npz")
+    assert sorted(tmp_path.iterdir()) == before
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="Windows has no named pipes")
+def test_what_is_no_regular_file_is_not_replaced(tmp_path):
+    model = small_file(tmp_path)[0]
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with pytest.raises(OSError, match="not a regular file, and would be replaced by one"):
+        model.save(pipe)
+    assert stat.S_ISFIFO(pipe.stat().st_mode)

@@ -41,13 +41,13 @@ def write(model: Sequential, path: str | PathLike[str]) -> None:
     folder = os.path.dirname(target)
     mode = _mode(path)
     temporary = os.path.join(folder, f".chainrule-{secrets.token_hex(8)}")
-    # Until it takes the place of an older file it must not be open to more readers than that.
     try:
-        handle = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | _BINARY, 0o666 if mode is None else 0o600)
-    except OSError as error:
-        error.filename = path  # what the caller knows
-        raise
-    try:
+        # Until it takes the place of an older file it must not be open to more readers than that.
+        try:
+            handle = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | _BINARY, 0o666 if mode is None else 0o600)
+        except OSError as error:
+            error.filename = path  # what the caller knows
+            raise
         with os.fdopen(handle, "wb") as file:
             archive = zipfile.ZipFile(file, "w", zipfile.ZIP_STORED)
             try:
@@ -69,7 +69,8 @@ def write(model: Sequential, path: str | PathLike[str]) -> None:
         except OSError as error:
             raise OSError(error.errno, error.strerror, path) from error  # without the temporary name
     except BaseException:
-        with contextlib.suppress(FileNotFoundError):  # a Ctrl-C can come up right behind the renaming
+        # A Ctrl-C can come up right behind the opening or the renaming.
+        with contextlib.suppress(OSError):
             os.unlink(temporary)
         raise
     _sync_folder(folder)
@@ -144,6 +145,8 @@ def _target(path: str) -> str:
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
     if os.path.isdir(path) or not os.path.basename(path):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
+    if os.path.exists(path) and not os.path.isfile(path):
+        raise OSError(errno.EINVAL, "not a regular file, and would be replaced by one", path)
     return os.path.realpath(path)
 
 
