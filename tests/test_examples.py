@@ -54,12 +54,13 @@ def test_control(capsys):
 def test_the_policy_loss_has_its_gradient():
     policy_loss = example("control").policy_loss
     rng = np.random.default_rng(0)
-    logits, actions, advantages = rng.normal(size=(5, 2)), rng.integers(0, 2, 5), rng.normal(size=5)
-    _, gradient = policy_loss(logits, actions, advantages)
+    logits = rng.normal(size=(5, 2))
+    weights = np.eye(2)[rng.integers(0, 2, 5)] * rng.normal(size=(5, 1))
+    _, gradient = policy_loss(logits, weights)
     for at in np.ndindex(5, 2):
         step = np.zeros((5, 2))
         step[at] = 1e-6
-        up, down = (policy_loss(logits + sign * step, actions, advantages)[0] for sign in (1, -1))
+        up, down = (policy_loss(logits + sign * step, weights)[0] for sign in (1, -1))
         assert (up - down) / 2e-6 == pytest.approx(gradient[at], abs=1e-9)
 
 

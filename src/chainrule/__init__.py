@@ -59,3 +59,7 @@ __all__ = [
     "set_num_threads",
     "show_config",
 ]
+
+
+def __dir__() -> list[str]:
+    return __all__  # what is for users; modules beside it are found where they are needed

@@ -210,7 +210,8 @@ class Hinge(Loss):
 class UserLoss:
     """A user's function (prediction, target) -> (loss, gradient), with what it returns checked.
 
-    `prediction` is (n_rows, n_out) of the model's dtype, `target` the rows of y as the user gave them.
+    `prediction` is (n_rows, n_out) of the model's dtype, `target` the rows of y: floats in that dtype, all else as it
+    is; (n_rows, 1) for (n_rows,) where there is one output.
     """
 
     takes_labels = False

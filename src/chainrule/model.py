@@ -63,6 +63,11 @@ class Sequential(Foundation):
     TypeError, ValueError
         If an argument does not fit: no layers, something else among them, or one that belongs to another model.
 
+    Notes
+    -----
+    ``model(x, out=None)`` is `predict` with the least overhead, for one row at a time: 0.2 us and the arithmetic, if x
+    is an array of the model's dtype. `train_step` is the same for training.
+
     Examples
     --------
     >>> import numpy as np
