@@ -5,6 +5,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "cpu.h"
 #include "kernel_table.h"
 
 /* Words of one stream in ascending order, made CR_PHILOX_WORDS at a time. */
@@ -67,7 +68,7 @@ void cr_random_uniform(uint64_t seed, uint32_t purpose, uint32_t stream, uint64_
         return;
     }
     reader_start(&reader, seed, purpose, stream, epoch, 2 * first_index);
-    for (size_t i = 0; i < n; ++i) {
+    for (size_t i = 0; i < n; ++i) { /* exact, so the same in every floating-point mode */
         out[i] = (double)(reader_next_pair(&reader) >> 11) * 0x1p-53;
     }
 }
@@ -148,8 +149,9 @@ static double normal_quantile(double q, double tail)
     return q < 0 ? -size : size;
 }
 
-void cr_random_normal(uint64_t seed, uint32_t purpose, uint32_t stream, uint64_t epoch, uint64_t first_index,
-                      size_t n, double *out)
+/* cr_random_normal within the floating-point mode: out of line, as cpu.h asks. */
+CR_NOINLINE void make_normals(uint64_t seed, uint32_t purpose, uint32_t stream, uint64_t epoch, uint64_t first_index,
+                              size_t n, double *out)
 {
     word_reader reader;
     if (n == 0) {
@@ -162,6 +164,14 @@ void cr_random_normal(uint64_t seed, uint32_t purpose, uint32_t stream, uint64_t
         const double u = ((double)(reader_next_pair(&reader) >> 12) + 0.5) * 0x1p-52;
         out[i] = normal_quantile(u - 0.5, u < 0.5 ? u : 1 - u);
     }
+}
+
+void cr_random_normal(uint64_t seed, uint32_t purpose, uint32_t stream, uint64_t epoch, uint64_t first_index,
+                      size_t n, double *out)
+{
+    const cr_fp_mode mode = cr_fp_enter();
+    make_normals(seed, purpose, stream, epoch, first_index, n, out);
+    cr_fp_leave(mode);
 }
 
 /* The high 64 bits of a * b. */

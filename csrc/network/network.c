@@ -401,7 +401,9 @@ cr_status cr_network_reserve(cr_network *net, size_t n_rows)
     if (net == NULL) {
         return CR_BAD_ARGUMENT;
     }
-    return net->dtype == CR_F32 ? cr_network_reserve_f32(net, n_rows) : cr_network_reserve_f64(net, n_rows);
+    cr_status status;
+    IN_MODE(status, reserve, net, n_rows);
+    return status;
 }
 
 cr_status cr_network_predict(cr_network *net, size_t n_rows, const void *x, size_t ld_x, void *y, size_t ld_y)
@@ -498,5 +500,7 @@ cr_status cr_network_check_rows(const cr_network *net, const cr_rows *rows, size
     if (!rows_are_sound(net, rows) || row == NULL) {
         return CR_BAD_ARGUMENT;
     }
-    return net->dtype == CR_F32 ? cr_network_check_rows_f32(net, rows, row) : cr_network_check_rows_f64(net, rows, row);
+    cr_status status;
+    IN_MODE(status, check_rows, net, rows, row);
+    return status;
 }

@@ -1,14 +1,30 @@
 /* test_arrays.c - the public functions on arrays as a C program calls them: what they compute on numbers that can be
  * checked by hand, threads, and what they refuse. Accuracy and bits are looked at elsewhere, kernel by kernel. */
+#include <fenv.h>
 #include <math.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#if defined(__SSE__) || defined(_M_X64)
+#include <xmmintrin.h>
+#endif
+
 #include "check_isas.h"
 
 static const cr_loss_options options = {.delta = 1.0, .quantile = 0.5, .label_smoothing = 0.0, .pos_weight = 1.0};
+
+/* The floating-point modes that a caller may have: 0 the standard's, 1 rounding up, 2 (x86) subnormals taken for 0. */
+enum { N_MODES = 3 };
+
+static void set_mode(int mode)
+{
+    fesetround(mode == 1 ? FE_UPWARD : FE_TONEAREST);
+#if defined(__SSE__) || defined(_M_X64)
+    _mm_setcsr((_mm_getcsr() & ~0x8040u) | (mode == 2 ? 0x8040u : 0u));
+#endif
+}
 
 #define CR_DTYPE 32
 #include "kernels/dtype.h"

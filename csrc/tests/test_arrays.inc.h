@@ -164,8 +164,55 @@ static void RN(test_norms)(void)
     CHECK_ARE(dx, 2, 4, 2, 4);
 }
 
+/* What the functions leave behind in one mode: bits of any of them that runs in the caller's mode differ. */
+typedef struct RN(results) {
+    double normals[64], loss, sum;
+    REAL leaky[4], grad[4], norm[4], small[4];
+    size_t n_not_finite;
+    int within_0_and_1, within_bound;
+} RN(results);
+
+static void RN(compute)(int mode, RN(results) *r)
+{
+    const REAL x[] = {(REAL)0.1, (REAL)-0.7, (REAL)2.3, (REAL)-1.9}, target[] = {1, 0, 0, 1}, gamma[] = {1, 3}, beta[] = {0, 1};
+    const REAL weight[] = {(REAL)0.1, (REAL)0.7}, tiny[] = {CR_DTYPE == 32 ? (REAL)-1e-40 : (REAL)-1e-310};
+    const REAL tenth = (REAL)0.1f, odd[] = {1, (REAL)NAN, (REAL)-INFINITY};
+    const REAL w[] = {tiny[0], tiny[0]}, one[] = {1, 1, 1, 1};
+    REAL mean[2], inverse_std[2];
+    memset(r, 0, sizeof *r);
+    set_mode(mode);
+    cr_random_normal(1, CR_PURPOSE_USER, 2, 3, 4, 64, r->normals);
+    RN(loss)(CR_SIGMOID_CROSS_ENTROPY, &options, 1, 2, 2, x, 2, target, 2, NULL, weight, r->grad, 2, &r->loss);
+    RN(activation)(CR_LEAKY_RELU, 0.1, 1, 4, x, 4, r->leaky, 4);
+    RN(layer_norm_forward)(2, 2, 0.1, x, 2, gamma, beta, mean, inverse_std, r->norm, 2);
+    RN(dense_forward)(4, 1, 1, one, 1, w, 1, NULL, CR_LEAKY_RELU, 0.1, NULL, 0, r->small, 1);
+    r->sum = RN(sum_squares)(4, x);
+    r->n_not_finite = RN(count_not_finite)(3, odd);
+    r->within_0_and_1 = RN(all_within)(1, tiny, 0, 0.0, 1.0);
+    r->within_bound = RN(all_within)(1, &tenth, 0, 0.1f + 1e-12, 1.0); /* rounded, the bound is the number itself */
+    set_mode(0);
+}
+
+static void RN(test_modes)(void)
+{
+    RN(results) standard, other;
+    RN(compute)(0, &standard);
+    CHECK(standard.within_0_and_1 == 0 && standard.within_bound == (CR_DTYPE == 32), "bounds");
+    CHECK(standard.n_not_finite == 2, "count_not_finite");
+    for (int mode = 1; mode < N_MODES; mode++) {
+        RN(compute)(mode, &other);
+        CHECK(memcmp(standard.normals, other.normals, sizeof other.normals) == 0, "normals in mode %d", mode);
+        CHECK(standard.loss == other.loss && memcmp(standard.grad, other.grad, sizeof other.grad) == 0,
+              "loss in mode %d", mode);
+        CHECK(standard.within_0_and_1 == other.within_0_and_1 && standard.within_bound == other.within_bound,
+              "f%d: bounds in mode %d", CR_DTYPE, mode);
+        CHECK(memcmp(&standard, &other, sizeof other) == 0, "f%d, %s: results in mode %d", CR_DTYPE, cr_isa(), mode);
+    }
+}
+
 static void RN(test_arrays)(void)
 {
+    RN(test_modes)();
     RN(test_products)();
     RN(test_threads)();
     RN(test_elementwise)();
