@@ -47,7 +47,7 @@ typedef enum cr_activation {
     CR_LEAKY_RELU, /* alpha >= 0 */
     CR_SIGMOID,
     CR_TANH,
-    CR_ELU,  /* alpha */
+    CR_ELU,  /* alpha >= 0 */
     CR_SELU,
     CR_CELU, /* alpha > 0 */
     CR_GELU,

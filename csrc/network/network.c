@@ -128,7 +128,7 @@ static int layer_is_sound(const cr_layer *layer, size_t n_in)
     case CR_LAYER_DENSE:
     case CR_LAYER_ACTIVATION:
         if (cr_activation_name(layer->activation) == NULL || !isfinite(layer->alpha)
-            || (layer->activation == CR_LEAKY_RELU && !(layer->alpha >= 0.0))
+            || ((layer->activation == CR_LEAKY_RELU || layer->activation == CR_ELU) && !(layer->alpha >= 0.0))
             || (layer->activation == CR_CELU && !(layer->alpha > 0.0))) {
             return 0;
         }

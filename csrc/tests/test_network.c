@@ -240,6 +240,8 @@ static void test_refusals(void)
         DENSE(3, CR_LEAKY_RELU, .alpha = -0.1, .use_bias = 1),
         DENSE(3, CR_CELU, .alpha = 0.0, .use_bias = 1),
         DENSE(3, CR_ELU, .alpha = NAN, .use_bias = 1),
+        DENSE(3, CR_ELU, .alpha = -0.1, .use_bias = 1),
+        ACTIVATION(CR_ELU, -1.0),
         DENSE(3, CR_RELU, .l1 = -1.0, .use_bias = 1),
         DENSE(3, CR_RELU, .l2 = INFINITY, .use_bias = 1),
         DENSE(SIZE_MAX / 2, CR_RELU, PLAIN),
