@@ -92,11 +92,12 @@ typedef enum cr_loss {
     CR_N_LOSSES
 } cr_loss;
 
+/* All finite; a loss looks at its own alone. */
 typedef struct cr_loss_options {
-    double delta;           /* huber */
-    double quantile;        /* quantile */
-    double label_smoothing; /* softmax_ and sigmoid_cross_entropy, cross_entropy */
-    double pos_weight;      /* sigmoid_cross_entropy; 1 for none */
+    double delta;           /* huber: > 0 */
+    double quantile;        /* quantile: > 0, < 1 */
+    double label_smoothing; /* softmax_ and sigmoid_cross_entropy, cross_entropy: >= 0, < 1 */
+    double pos_weight;      /* sigmoid_cross_entropy: > 0; 1 for none */
 } cr_loss_options;
 
 typedef enum cr_optimizer_kind {
@@ -108,13 +109,16 @@ typedef enum cr_optimizer_kind {
     CR_N_OPTIMIZERS
 } cr_optimizer_kind;
 
+/* All finite and >= 0; what is narrower holds for the kinds named. */
 typedef struct cr_optimizer {
     cr_optimizer_kind kind;
     int nesterov;
-    double momentum, weight_decay;
-    double beta_1, beta_2, epsilon; /* Adam, AdamW; epsilon also RMSprop, Adagrad */
-    double rho;                     /* RMSprop */
-    double clip_norm, clip_value;   /* network steps only; 0: off */
+    double momentum;              /* SGD: < 1 */
+    double weight_decay;
+    double beta_1, beta_2;        /* Adam, AdamW: < 1 */
+    double epsilon;               /* Adam, AdamW, RMSprop, Adagrad: > 0 in a network */
+    double rho;                   /* RMSprop: < 1 */
+    double clip_norm, clip_value; /* network steps only; 0: off */
 } cr_optimizer;
 
 typedef enum cr_purpose {

@@ -75,10 +75,10 @@ cr_status cr_network_set_loss(cr_network *network, cr_loss loss, const cr_loss_o
 /* state: arrays for the optimizer (cr_optimizer_n_states of them, each of n_parameters elements), zero or as saved. */
 cr_status cr_network_set_optimizer(cr_network *network, const cr_optimizer *optimizer, void *state_0, void *state_1);
 
-/* Counters that make a run resumable: optimizer steps taken; training forwards (keys dropout). */
+/* Counters that make a run resumable: optimizer steps taken; training forwards (keys dropout). 0 for NULL. */
 uint64_t cr_network_steps(const cr_network *network);
 uint64_t cr_network_forwards(const cr_network *network);
-void cr_network_set_counters(cr_network *network, uint64_t steps, uint64_t forwards);
+cr_status cr_network_set_counters(cr_network *network, uint64_t steps, uint64_t forwards);
 
 /* Make room for batches of up to n_rows; nothing after it allocates for such batches. */
 cr_status cr_network_reserve(cr_network *network, size_t n_rows);
@@ -96,7 +96,7 @@ cr_status cr_network_forward(cr_network *network, size_t n_rows, const void *x, 
 cr_status cr_network_backward(cr_network *network, size_t n_rows, const void *dy, size_t ld_dy, void *dx, size_t ld_dx);
 /* Add penalty gradients, clip, apply the optimizer with the gradients as they stand; one step. */
 cr_status cr_network_update(cr_network *network, double learning_rate);
-/* Sum of the penalties l1 sum|w| + l2 sum w^2. */
+/* Sum of the penalties l1 sum|w| + l2 sum w^2; NaN for NULL. */
 double cr_network_penalty(const cr_network *network);
 
 /* One step on one batch: forward(training), loss, backward, update. *loss is the loss before the

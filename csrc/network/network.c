@@ -308,11 +308,11 @@ cr_status cr_network_set_loss(cr_network *net, cr_loss loss, const cr_loss_optio
     if (net == NULL || options == NULL || cr_loss_name((int)loss) == NULL) {
         return CR_BAD_ARGUMENT;
     }
-    if ((loss == CR_HUBER && !(options->delta > 0.0))
-        || (loss == CR_QUANTILE && !(options->quantile >= 0.0 && options->quantile <= 1.0))
-        || (loss == CR_SIGMOID_CROSS_ENTROPY && !(options->pos_weight >= 0.0))
+    if ((loss == CR_HUBER && !(options->delta > 0.0 && isfinite(options->delta)))
+        || (loss == CR_QUANTILE && !(options->quantile > 0.0 && options->quantile < 1.0))
+        || (loss == CR_SIGMOID_CROSS_ENTROPY && !(options->pos_weight > 0.0 && isfinite(options->pos_weight)))
         || ((loss == CR_CROSS_ENTROPY || loss == CR_SOFTMAX_CROSS_ENTROPY || loss == CR_SIGMOID_CROSS_ENTROPY)
-            && !(options->label_smoothing >= 0.0 && options->label_smoothing <= 1.0))) {
+            && !(options->label_smoothing >= 0.0 && options->label_smoothing < 1.0))) {
         return CR_BAD_ARGUMENT;
     }
     net->loss = loss;
@@ -330,10 +330,17 @@ static int optimizer_is_sound(const cr_optimizer *o)
             return 0;
         }
     }
-    if ((o->kind == CR_ADAM || o->kind == CR_ADAMW) && !(o->beta_1 < 1.0 && o->beta_2 < 1.0)) {
-        return 0;
+    switch (o->kind) {
+    case CR_SGD:
+        return o->momentum < 1.0;
+    case CR_ADAM:
+    case CR_ADAMW:
+        return o->beta_1 < 1.0 && o->beta_2 < 1.0 && o->epsilon > 0.0;
+    case CR_RMSPROP:
+        return o->rho < 1.0 && o->epsilon > 0.0;
+    default:
+        return o->epsilon > 0.0;
     }
-    return o->kind != CR_RMSPROP || o->rho <= 1.0;
 }
 
 cr_status cr_network_set_optimizer(cr_network *net, const cr_optimizer *optimizer, void *state_0, void *state_1)
@@ -353,18 +360,22 @@ cr_status cr_network_set_optimizer(cr_network *net, const cr_optimizer *optimize
 
 uint64_t cr_network_steps(const cr_network *net)
 {
-    return net->steps;
+    return net == NULL ? 0 : net->steps;
 }
 
 uint64_t cr_network_forwards(const cr_network *net)
 {
-    return net->forwards;
+    return net == NULL ? 0 : net->forwards;
 }
 
-void cr_network_set_counters(cr_network *net, uint64_t steps, uint64_t forwards)
+cr_status cr_network_set_counters(cr_network *net, uint64_t steps, uint64_t forwards)
 {
+    if (net == NULL) {
+        return CR_BAD_ARGUMENT;
+    }
     net->steps = steps;
     net->forwards = forwards;
+    return CR_OK;
 }
 
 /* ---- doors --------------------------------------------------------------------------------------------- */
@@ -450,6 +461,9 @@ cr_status cr_network_update(cr_network *net, double learning_rate)
 
 double cr_network_penalty(const cr_network *net)
 {
+    if (net == NULL) {
+        return (double)NAN;
+    }
     double penalty;
     IN_MODE(penalty, penalty, net);
     return penalty;

@@ -284,9 +284,24 @@ static void test_refusals(void)
     CHECK(cr_network_predict(net, 0, NULL, 4, NULL, 3) == CR_OK, "no rows are fine");
     CHECK(cr_network_reserve(net, SIZE_MAX / 4) == CR_NO_MEMORY, "a reserve that cannot be");
     CHECK(cr_network_set_loss(net, CR_N_LOSSES, &loss_options) == CR_BAD_ARGUMENT, "loss kind");
-    cr_loss_options options = loss_options;
-    options.delta = 0.0;
-    CHECK(cr_network_set_loss(net, CR_HUBER, &options) == CR_BAD_ARGUMENT, "delta 0");
+    static const struct {
+        cr_loss loss;
+        cr_loss_options options;
+    } bad_losses[] = {
+        {CR_HUBER, {.delta = 0.0}},
+        {CR_HUBER, {.delta = INFINITY}},
+        {CR_QUANTILE, {.quantile = 0.0}},
+        {CR_QUANTILE, {.quantile = 1.0}},
+        {CR_SIGMOID_CROSS_ENTROPY, {.pos_weight = 0.0}},
+        {CR_SIGMOID_CROSS_ENTROPY, {.pos_weight = INFINITY}},
+        {CR_SOFTMAX_CROSS_ENTROPY, {.label_smoothing = 1.0}},
+        {CR_CROSS_ENTROPY, {.label_smoothing = -0.1}},
+    };
+    for (size_t i = 0; i < sizeof bad_losses / sizeof bad_losses[0]; i++) {
+        CHECK(cr_network_set_loss(net, bad_losses[i].loss, &bad_losses[i].options) == CR_BAD_ARGUMENT,
+              "bad loss %zu was accepted", i);
+    }
+    const cr_loss_options options = {.delta = 0.0};
     CHECK(cr_network_set_loss(net, CR_SQUARED_ERROR, &options) == CR_OK, "delta means nothing here");
     cr_rows labelled = rows;
     const int32_t label = 1;
@@ -295,13 +310,30 @@ static void test_refusals(void)
     CHECK(cr_network_check_rows(net, &labelled, &row) == CR_BAD_ARGUMENT, "labels for squared_error");
     labelled.target = y;
     CHECK(cr_network_check_rows(net, &labelled, &row) == CR_BAD_ARGUMENT, "labels and target");
-    cr_optimizer adam = optimizers[5].optimizer;
+    const cr_optimizer adam = optimizers[5].optimizer;
     CHECK(cr_network_set_optimizer(net, &adam, NULL, NULL) == CR_BAD_ARGUMENT, "adam without state");
-    adam.beta_1 = 1.0;
-    CHECK(cr_network_set_optimizer(net, &adam, x, x) == CR_BAD_ARGUMENT, "beta_1 = 1");
+    static const cr_optimizer bad_optimizers[] = {
+        {.kind = CR_ADAM, .beta_1 = 1.0, .beta_2 = 0.999, .epsilon = 1e-8},
+        {.kind = CR_ADAM, .beta_1 = 0.9, .beta_2 = NAN, .epsilon = 1e-8},
+        {.kind = CR_ADAMW, .beta_1 = 0.9, .beta_2 = 0.999, .epsilon = 0.0},
+        {.kind = CR_RMSPROP, .rho = 1.0, .epsilon = 1e-8},
+        {.kind = CR_RMSPROP, .rho = 0.9, .epsilon = 0.0},
+        {.kind = CR_ADAGRAD, .epsilon = 0.0},
+        {.kind = CR_SGD, .momentum = 1.0},
+        {.kind = CR_SGD, .weight_decay = INFINITY},
+        {.kind = CR_SGD, .clip_value = -1.0},
+    };
+    double state[2][15] = {{0}};
+    for (size_t i = 0; i < sizeof bad_optimizers / sizeof bad_optimizers[0]; i++) {
+        CHECK(cr_network_set_optimizer(net, &bad_optimizers[i], state[0], state[1]) == CR_BAD_ARGUMENT,
+              "bad optimizer %zu was accepted", i);
+    }
     CHECK(cr_network_train_step(net, &rows, 0.1, &loss) == CR_BAD_ARGUMENT, "train_step without optimizer");
     cr_network_destroy(net);
     cr_network_destroy(NULL);
+    CHECK(cr_network_steps(NULL) == 0 && cr_network_forwards(NULL) == 0, "counters of no network");
+    CHECK(cr_network_set_counters(NULL, 1, 1) == CR_BAD_ARGUMENT, "counters for no network");
+    CHECK(isnan(cr_network_penalty(NULL)), "penalty of no network");
 }
 
 int main(void)

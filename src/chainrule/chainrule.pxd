@@ -261,7 +261,8 @@ cdef extern from "chainrule_api.h" nogil:
                                        void *state_0, void *state_1) noexcept
     uint64_t cr_network_steps(const cr_network *network) noexcept
     uint64_t cr_network_forwards(const cr_network *network) noexcept
-    void cr_network_set_counters(cr_network *network, uint64_t steps, uint64_t forwards) noexcept
+    cr_status cr_network_set_counters(cr_network *network, uint64_t steps,
+                                      uint64_t forwards) noexcept
     cr_status cr_network_reserve(cr_network *network, size_t n_rows) noexcept
     cr_status cr_network_predict(cr_network *network, size_t n_rows, const void *x, size_t ld_x,
                                  void *y, size_t ld_y) noexcept

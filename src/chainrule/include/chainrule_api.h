@@ -19,7 +19,7 @@
 #include "chainrule.h"
 
 /* Raised with every change of a function or struct of chainrule.h; modules built against another version are refused. */
-#define CR_API_VERSION 3
+#define CR_API_VERSION 4
 #define CR_API_CAPSULE "chainrule._core._api"
 
 #define cr_status_message CR_THROUGH(status_message)
