@@ -75,7 +75,8 @@ cr_status cr_network_set_loss(cr_network *network, cr_loss loss, const cr_loss_o
 /* state: arrays for the optimizer (cr_optimizer_n_states of them, each of n_parameters elements), zero or as saved. */
 cr_status cr_network_set_optimizer(cr_network *network, const cr_optimizer *optimizer, void *state_0, void *state_1);
 
-/* Counters that make a run resumable: optimizer steps taken; training forwards (keys dropout). 0 for NULL. */
+/* Counters that make a run resumable: optimizer steps taken; training forwards (keys dropout). 0 for NULL. At most
+ * 2^63 - 1: what would count further is CR_BAD_ARGUMENT, and so is setting them to more. */
 uint64_t cr_network_steps(const cr_network *network);
 uint64_t cr_network_forwards(const cr_network *network);
 cr_status cr_network_set_counters(cr_network *network, uint64_t steps, uint64_t forwards);

@@ -370,7 +370,7 @@ uint64_t cr_network_forwards(const cr_network *net)
 
 cr_status cr_network_set_counters(cr_network *net, uint64_t steps, uint64_t forwards)
 {
-    if (net == NULL) {
+    if (net == NULL || steps > CR_COUNTER_MAX || forwards > CR_COUNTER_MAX) {
         return CR_BAD_ARGUMENT;
     }
     net->steps = steps;
@@ -392,6 +392,12 @@ cr_status cr_network_set_counters(cr_network *net, uint64_t steps, uint64_t forw
 static int has_rows(const void *array, size_t ld, size_t n_rows, size_t n_cols)
 {
     return n_rows == 0 || (array != NULL && ld >= n_cols);
+}
+
+/* Can both counters take n more? */
+static int counters_have_room(const cr_network *net, size_t n)
+{
+    return n <= CR_COUNTER_MAX - net->steps && n <= CR_COUNTER_MAX - net->forwards;
 }
 
 /* Are there rows as the loss wants them? */
@@ -430,7 +436,8 @@ cr_status cr_network_predict(cr_network *net, size_t n_rows, const void *x, size
 cr_status cr_network_forward(cr_network *net, size_t n_rows, const void *x, size_t ld_x, int training, void *y,
                              size_t ld_y)
 {
-    if (net == NULL || !has_rows(x, ld_x, n_rows, net->n_in) || !has_rows(y, ld_y, n_rows, net->sizes.n_out)) {
+    if (net == NULL || !has_rows(x, ld_x, n_rows, net->n_in) || !has_rows(y, ld_y, n_rows, net->sizes.n_out)
+        || (training && net->forwards == CR_COUNTER_MAX)) {
         return CR_BAD_ARGUMENT;
     }
     cr_status status;
@@ -451,7 +458,7 @@ cr_status cr_network_backward(cr_network *net, size_t n_rows, const void *dy, si
 
 cr_status cr_network_update(cr_network *net, double learning_rate)
 {
-    if (net == NULL || !net->has_optimizer) {
+    if (net == NULL || !net->has_optimizer || net->steps == CR_COUNTER_MAX) {
         return CR_BAD_ARGUMENT;
     }
     cr_status status;
@@ -471,7 +478,7 @@ double cr_network_penalty(const cr_network *net)
 
 cr_status cr_network_train_step(cr_network *net, const cr_rows *rows, double learning_rate, double *loss)
 {
-    if (!rows_are_sound(net, rows) || !net->has_optimizer || loss == NULL) {
+    if (!rows_are_sound(net, rows) || !net->has_optimizer || loss == NULL || !counters_have_room(net, 1)) {
         return CR_BAD_ARGUMENT;
     }
     cr_status status;
@@ -500,7 +507,8 @@ cr_status cr_network_fit(cr_network *net, const cr_rows *rows, const int64_t *or
         return CR_BAD_ARGUMENT;
     }
     const size_t n_steps = rows->n_rows / batch_size + (rows->n_rows % batch_size != 0);
-    if (first_step > n_steps || (n_learning_rates != 1 && n_learning_rates < n_steps)) {
+    if (first_step > n_steps || (n_learning_rates != 1 && n_learning_rates < n_steps)
+        || !counters_have_room(net, n_steps - first_step)) {
         return CR_BAD_ARGUMENT;
     }
     cr_status status;

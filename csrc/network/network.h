@@ -14,6 +14,9 @@
 
 #define CR_NONE ((size_t)-1)
 
+/* The greatest counter of steps or forwards: what Python's files and other libraries' signed integers hold. */
+#define CR_COUNTER_MAX ((uint64_t)INT64_MAX)
+
 /* ---- what a layer is ----------------------------------------------------------------------------------- */
 
 /* A layer, checked and completed. Offsets count elements of the flat arrays. */

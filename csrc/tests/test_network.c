@@ -329,6 +329,27 @@ static void test_refusals(void)
               "bad optimizer %zu was accepted", i);
     }
     CHECK(cr_network_train_step(net, &rows, 0.1, &loss) == CR_BAD_ARGUMENT, "train_step without optimizer");
+    /* The counters end at 2^63 - 1: no step is taken as number 0, which no optimizer can take. */
+    const uint64_t most = INT64_MAX;
+    const double rate = 0.1;
+    double step_loss[2];
+    size_t next;
+    cr_rows two = rows;
+    two.n_rows = 2;
+    double both[8] = {0};
+    two.x = two.target = both;
+    CHECK(cr_network_set_optimizer(net, &adam, state[0], state[1]) == CR_OK, "adam");
+    CHECK(cr_network_set_counters(net, most + 1, 0) == CR_BAD_ARGUMENT, "too many steps");
+    CHECK(cr_network_set_counters(net, 0, UINT64_MAX) == CR_BAD_ARGUMENT, "too many forwards");
+    CHECK(cr_network_set_counters(net, most - 1, 0) == CR_OK, "the last step but one");
+    CHECK(cr_network_fit(net, &two, NULL, 1, &rate, 1, 0, 1.0, step_loss, &next) == CR_BAD_ARGUMENT, "one step too many");
+    CHECK(cr_network_train_step(net, &rows, rate, &loss) == CR_OK && cr_network_steps(net) == most, "the last step");
+    CHECK(cr_network_train_step(net, &rows, rate, &loss) == CR_BAD_ARGUMENT, "train_step at the end");
+    CHECK(cr_network_update(net, rate) == CR_BAD_ARGUMENT && cr_network_steps(net) == most, "update at the end");
+    CHECK(cr_network_set_counters(net, 0, most) == CR_OK, "the last forward");
+    CHECK(cr_network_forward(net, 1, x, 4, 1, y, 3) == CR_BAD_ARGUMENT, "forward at the end");
+    CHECK(cr_network_forward(net, 1, x, 4, 0, y, 3) == CR_OK, "forward that does not count");
+    CHECK(cr_network_train_step(net, &rows, rate, &loss) == CR_BAD_ARGUMENT, "train_step after the last forward");
     cr_network_destroy(net);
     cr_network_destroy(NULL);
     CHECK(cr_network_steps(NULL) == 0 && cr_network_forwards(NULL) == 0, "counters of no network");

@@ -239,6 +239,8 @@ cdef class Network:
 
     def set_counters(self, uint64_t steps, uint64_t forwards):
         """Continue a saved run."""
+        if steps > INT64_MAX or forwards > INT64_MAX:
+            raise ValueError(f"steps and forwards must be at most 2**63 - 1, got {steps} and {forwards}")
         self._enter()
         cr.cr_network_set_counters(self._c, steps, forwards)
         cr_busy_give(&self._busy)
@@ -276,7 +278,7 @@ cdef class Network:
         if status == cr.CR_OK:
             self._x = x
         cr_busy_give(&self._busy)
-        _check(status)
+        self._check_step(status)
 
     def backward(self, np.ndarray dy not None, np.ndarray out):
         """Write the gradients of the last forward, and dx to `out` unless it is None."""
@@ -306,7 +308,7 @@ cdef class Network:
         status = cr.cr_network_update(self._c, learning_rate)
         _lock(state)
         cr_busy_give(&self._busy)
-        _check(status)
+        self._check_step(status)
 
     def penalty(self):
         """Sum of the penalties l1 sum|w| + l2 sum w^2."""
@@ -435,6 +437,12 @@ cdef class Network:
             _raise_bad_label("y", y, row, self.n_out)
         if status == cr.CR_BAD_TARGET:
             _raise_bad_target("y", y)
+        return self._check_step(status)
+
+    cdef int _check_step(self, cr.cr_status status) except -1:
+        """Raise for the status of what counts on: all arguments have been looked at, so a bad one is a full counter."""
+        if status == cr.CR_BAD_ARGUMENT:
+            raise RuntimeError("this model has been trained for 2**63 - 1 steps, the most that it counts")
         return _check(status)
 
     cdef double _train_step(self, cr.cr_rows *rows, np.ndarray y, double learning_rate) except? -1.0:
@@ -511,7 +519,7 @@ cdef class Network:
                 self._x = None
         finally:
             cr_busy_give(&self._busy)
-        _check(status)
+        self._check_step(status)
         if next_step == n_steps:
             self._checked = None
         return next_step

@@ -20,6 +20,9 @@ from .losses import accepts
 
 Array = npt.NDArray[Any]
 
+COUNTER_MAX = 2**63 - 1
+"""The greatest number of steps, or of training forwards, that a model counts; as in csrc/network/network.h."""
+
 # The global norm of the gradient is summed over ranges of so many parameters, as in csrc/network/plan.inc.h.
 _NORM_RANGE = 65536
 
@@ -84,7 +87,14 @@ class LayerByLayer:
 
     def set_counters(self, steps: int, forwards: int) -> None:
         """Continue a saved run."""
+        if steps > COUNTER_MAX or forwards > COUNTER_MAX:
+            raise ValueError(f"steps and forwards must be at most 2**63 - 1, got {steps} and {forwards}")
         self.counters[:] = np.array([steps, forwards], np.uint64)
+
+    def _require_room(self, counter: int) -> None:
+        """RuntimeError if this counter, of steps or of forwards, cannot go on."""
+        if counter >= COUNTER_MAX:
+            raise RuntimeError("this model has been trained for 2**63 - 1 steps, the most that it counts")
 
     def parameters(self) -> Iterator[tuple[int, Array]]:
         """Yield (layer index, parameter array) in order, each checked."""
@@ -135,6 +145,8 @@ class LayerByLayer:
             self._keeps = True
 
     def _run(self, x: Array, training: bool, out: Array) -> None:
+        if training:
+            self._require_room(self.forwards)
         for index, layer in enumerate(self.layers):
             if isinstance(layer, Dropout):
                 layer._forwards = self.forwards
@@ -201,6 +213,7 @@ class LayerByLayer:
     def update(self, learning_rate: float) -> None:
         """Add penalty gradients, clip, apply the optimizer: one step, over flat copies of all arrays."""
         assert self._optimizer is not None
+        self._require_room(self.steps)
         indices, arrays = zip(*self.parameters(), strict=True) if self.n_parameters else ((), ())
         values, gradient = self.flat(list(arrays)), self.flat(list(self.gradients()))
         start = 0

@@ -10,7 +10,7 @@ from .. import _core, initializers, layers, losses, optimizers, schedules
 from .._checks import choose, integer
 from .._describe import check_plain, is_known, rebuild
 from .._describe import describe as describe_one
-from ..layerwise import LayerByLayer
+from ..layerwise import COUNTER_MAX, LayerByLayer
 from ..model import Sequential
 from ..run import Run
 
@@ -310,9 +310,8 @@ def _specs(native: Sequence[Any]) -> list[_core.LayerSpec]:
 
 
 def _fill(model: Sequential, description: dict[str, Any], arrays: dict[str, Array]) -> None:
-    limit = 2**64 - 1
-    steps = integer(description["steps"], "steps", at_least=0, at_most=limit)
-    forwards = integer(description["forwards"], "forwards", at_least=0, at_most=limit)
+    steps = integer(description["steps"], "steps", at_least=0, at_most=COUNTER_MAX)
+    forwards = integer(description["forwards"], "forwards", at_least=0, at_most=COUNTER_MAX)
     model._build(description["n_in"], description.get("widths"))
     engine = model._engine
     assert engine is not None
