@@ -91,7 +91,8 @@ cr_status cr_network_predict(cr_network *network, size_t n_rows, const void *x, 
 /* Explicit backpropagation. forward keeps what backward needs (x itself is borrowed until then, not
  * copied); training != 0 applies dropout, batch statistics and counts a training forward. backward
  * takes dy = dLoss/dy of the last forward, writes (not adds) the gradients as plain sums over rows,
- * without penalties, and dx unless it is NULL. CR_BAD_ARGUMENT if no forward of n_rows came before. */
+ * without penalties, and dx unless it is NULL. CR_BAD_ARGUMENT if no forward of n_rows came before, or a step since:
+ * it reads the weights, which must be those of the forward. */
 cr_status cr_network_forward(cr_network *network, size_t n_rows, const void *x, size_t ld_x, int training,
                              void *y, size_t ld_y);
 cr_status cr_network_backward(cr_network *network, size_t n_rows, const void *dy, size_t ld_dy, void *dx, size_t ld_dx);

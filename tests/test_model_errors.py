@@ -368,6 +368,17 @@ def test_backward(layers, x, labels):
 
 
 @each_engine
+def test_no_backward_through_updated_weights(python, x):
+    model = compiled(layers_of(python, N_OUT), n_in=N_IN, dtype="float32")
+    dy = np.ones((N_ROWS, N_OUT), "f4")
+    model.forward(x)
+    model.backward(dy)
+    model._engine.update(0.1)
+    with refused(model, RuntimeError, "^backward needs a forward"):
+        model.backward(dy)
+
+
+@each_engine
 def test_the_counters_end(python, x, labels):
     model = compiled(layers_of(python, N_OUT), cr.Adam(0.01), n_in=N_IN, dtype="float32")
     model._engine.set_counters(2**63 - 2, 5)

@@ -125,5 +125,6 @@ cr_status RN(network_update)(cr_network *net, double learning_rate)
     cr_prepare_update(&net->optimizer, net->steps + 1, learning_rate, &update);
     RN(apply_gradients)(net, CURRENT(), &update, cr_get_num_threads());
     net->steps++;
+    net->last.valid = 0; /* its outputs are those of other weights now */
     return CR_OK;
 }

@@ -163,6 +163,9 @@ static void test_by_hand(void)
     }
     const cr_rows rows = {.n_rows = 1, .x = x, .ld_x = 2, .target = &target, .ld_target = 1};
     double loss = 0.0;
+    CHECK(cr_network_backward(net, 1, &dy, 1, NULL, 0) == CR_OK, "backward once more");
+    CHECK(cr_network_update(net, 0.0) == CR_OK, "update");
+    CHECK(cr_network_backward(net, 1, &dy, 1, NULL, 0) == CR_BAD_ARGUMENT, "backward through updated weights");
     CHECK(cr_network_train_step(net, &rows, eta, &loss) == CR_OK, "train_step");
     CHECK(fabs(loss - 0.5 * (o - target) * (o - target)) < 1e-15, "loss %.17g", loss);
     for (int i = 0; i < 9; i++) {

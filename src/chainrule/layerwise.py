@@ -169,7 +169,7 @@ class LayerByLayer:
     def _backward(self, dy: Array, out: Array | None) -> None:
         if not self._keeps:
             raise RuntimeError(
-                "backward needs a forward before it, with no predict or evaluate between, nor in a loss function:"
+                "backward needs a forward before it, with no step, predict or evaluate between, nor in a loss function:"
                 " layers written in Python keep what belongs to the rows that they saw last"
             )
         for index in reversed(range(len(self.layers))):
@@ -236,6 +236,7 @@ class LayerByLayer:
         _core.optimizer_update(self._optimizer, self.steps + 1, learning_rate, values, gradient, *states)
         new_states = [state for state in states if state is not None]
         counters = self.counters + np.array([1, 0], np.uint64)
+        self._keeps = False  # for the weights as they were
         _core.copy_all([*arrays, *old_states, self.counters], [*self.shaped(values, arrays), *new_states, counters])
 
     @staticmethod

@@ -214,7 +214,8 @@ class Sequential(Foundation):
     def forward(self, x: npt.ArrayLike, training: bool = False) -> Array:
         """Return the output for `x`, keeping what `backward` needs.
 
-        A model with Python layers keeps it until the next `predict` or `evaluate` only.
+        `backward` reads the weights, too: they must stay as they are until then, with no `set_weights` or assignment
+        to a layer's weights between. A model with Python layers keeps it until the next `predict` or `evaluate` only.
 
         Parameters
         ----------
