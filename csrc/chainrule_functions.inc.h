@@ -63,7 +63,8 @@ void cr_random_permutation(uint64_t seed, uint64_t epoch, size_t n, int64_t *ord
 
 /* ---- networks ------------------------------------------------------------------------------------ */
 
-/* Sizes that a description leads to; CR_BAD_ARGUMENT if the description is not sound or overflows. */
+/* Sizes that a description leads to; CR_BAD_ARGUMENT if the description is not sound or overflows. Settings are looked
+ * at as doubles here; a network of float also wants them to be finite, and above 0 where they must be, as floats. */
 cr_status cr_network_measure(size_t n_in, size_t n_layers, const cr_layer *layers, cr_network_sizes *sizes);
 
 /* A network over the caller's arrays. */

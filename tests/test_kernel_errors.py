@@ -212,7 +212,7 @@ def test_a_name_is_a_string():
 
 
 LR = "learning_rate must be a finite number and >= 0, got "
-P = lambda: np.ones(3, F4)  # noqa: E731
+P = lambda dtype=F4: np.ones(3, dtype)  # noqa: E731
 SETTINGS = [
     (ValueError, lambda: kernels.sgd_update(P(), P(), learning_rate=-0.1), LR + "-0.1"),
     (ValueError, lambda: kernels.sgd_update(P(), P(), learning_rate=np.nan), LR + "nan"),
@@ -277,6 +277,24 @@ SETTINGS = [
 def test_settings(error, call, message):
     with starts(error, message):
         call()
+
+
+@pytest.mark.parametrize(("call", "message"), [
+    (lambda d: kernels.activation("celu", X.astype(d), alpha=1e-50), "alpha of celu must be > 0 in float32, got 1e-50"),
+    (lambda d: kernels.activation("elu", X.astype(d), alpha=1e39), "alpha of elu must be finite in float32"),
+    (lambda d: kernels.activation_backward("celu", X.astype(d), y=X.astype(d), alpha=1e-50), "alpha of celu must be >"),
+    (lambda d: kernels.layer_norm(X.astype(d), B[:3], B[:3], epsilon=1e-50), "epsilon must be > 0 in float32"),
+    (lambda d: kernels.adam_update(P(d), P(d), P(d), P(d), 1, learning_rate=0.1, epsilon=1e-50), "epsilon must be > 0"),
+    (lambda d: kernels.rmsprop_update(P(d), P(d), P(d), learning_rate=0.1, epsilon=1e-50), "epsilon must be > 0"),
+    (lambda d: kernels.adagrad_update(P(d), P(d), P(d), learning_rate=0.1, epsilon=1e39), "epsilon must be finite"),
+    (lambda d: kernels.sgd_update(P(d), P(d), learning_rate=0.1, weight_decay=1e39), "weight_decay must be finite"),
+    (lambda d: kernels.loss("huber", X.astype(d), X.astype(d), delta=1e-50), "delta must be > 0 in float32"),
+    (lambda d: kernels.loss("sigmoid_cross_entropy", X.astype(d), X.astype(d), pos_weight=1e39), "pos_weight must be"),
+])  # fmt: skip
+def test_settings_that_float32_does_not_hold(call, message):
+    with starts(ValueError, message):
+        call(F4)
+    call(F8)
 
 
 # -- the core's own refusals -----------------------------------------------------------------------------------

@@ -504,7 +504,9 @@ def test_no_backward_after_another_pass_through_python_layers(between, x):
     (first, again), (same, refused) = results(python=False), results(python=True)
     np.testing.assert_array_equal(first, same)
     np.testing.assert_array_equal(again(), first)
-    with pytest.raises(RuntimeError, match=r"^backward needs a forward before it, with no step, predict or evaluate between"):
+    with pytest.raises(
+        RuntimeError, match=r"^backward needs a forward before it, with no step, predict or evaluate between"
+    ):
         refused()
 
 

@@ -7,7 +7,7 @@ import re
 
 import numpy as np
 import pytest
-from models import Pass, compiled, each_engine, everything, layers_of, refused, state, weight_bits
+from models import Pass, everything, refused, state
 
 import chainrule as cr
 
@@ -365,36 +365,6 @@ def test_backward(layers, x, labels):
 
 
 # -- unbuilt, uncompiled -----------------------------------------------------------------------------------------------
-
-
-@each_engine
-def test_no_backward_through_updated_weights(python, x):
-    model = compiled(layers_of(python, N_OUT), n_in=N_IN, dtype="float32")
-    dy = np.ones((N_ROWS, N_OUT), "f4")
-    model.forward(x)
-    model.backward(dy)
-    model._engine.update(0.1)
-    with refused(model, RuntimeError, "^backward needs a forward"):
-        model.backward(dy)
-
-
-@each_engine
-def test_the_counters_end(python, x, labels):
-    model = compiled(layers_of(python, N_OUT), cr.Adam(0.01), n_in=N_IN, dtype="float32")
-    model._engine.set_counters(2**63 - 2, 5)
-    model.train_step(x, labels)
-    before = weight_bits(model)
-    assert model._engine.steps == 2**63 - 1
-    for train in (lambda: model.train_step(x, labels), lambda: model.fit(x, labels, batch_size=2, verbose=0)):
-        with pytest.raises(RuntimeError, match=r"2\*\*63 - 1 steps, the most that it counts"):
-            train()
-        assert model._engine.steps == 2**63 - 1 and weight_bits(model) == before
-    model._engine.set_counters(0, 2**63 - 1)
-    with pytest.raises(RuntimeError, match=r"2\*\*63 - 1 steps"):
-        model.forward(x, training=True)
-    for counters in ((2**63, 0), (0, 2**63)):
-        with pytest.raises(ValueError, match=r"at most 2\*\*63 - 1"):
-            model._engine.set_counters(*counters)
 
 
 def test_an_unbuilt_model(layers, x, labels):

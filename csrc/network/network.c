@@ -119,36 +119,55 @@ cr_threads cr_threads_for(const cr_network *network, size_t n_rows, int products
 
 /* ---- a description ------------------------------------------------------------------------------------- */
 
-static int layer_is_sound(const cr_layer *layer, size_t n_in)
+/* Settings are doubles, and networks of float compute with them as floats. What they become there is told by
+ * comparisons with the numbers halfway to infinity and to 0, which are exact in every floating-point mode. */
+
+/* Whether x is finite, and stays so. */
+static int is_held(cr_dtype dtype, double x)
 {
-    if (layer->kind == CR_LAYER_DENSE ? layer->n_out == 0 : layer->n_out != 0 && layer->n_out != n_in) {
-        return 0;
-    }
+    return dtype == CR_F32 ? fabs(x) < 0x1.ffffffp127 : isfinite(x);
+}
+
+/* Whether x is greater than 0 and finite, and stays so. */
+static int is_held_above_0(cr_dtype dtype, double x)
+{
+    return x > (dtype == CR_F32 ? 0x1p-150 : 0.0) && is_held(dtype, x);
+}
+
+static int settings_are_sound(const cr_layer *layer, cr_dtype dtype)
+{
     switch (layer->kind) {
     case CR_LAYER_DENSE:
     case CR_LAYER_ACTIVATION:
-        if (cr_activation_name(layer->activation) == NULL || !isfinite(layer->alpha)
+        if (cr_activation_name(layer->activation) == NULL || !is_held(dtype, layer->alpha)
             || ((layer->activation == CR_LEAKY_RELU || layer->activation == CR_ELU) && !(layer->alpha >= 0.0))
-            || (layer->activation == CR_CELU && !(layer->alpha > 0.0))) {
+            || (layer->activation == CR_CELU && !is_held_above_0(dtype, layer->alpha))) {
             return 0;
         }
         return layer->kind == CR_LAYER_ACTIVATION
-               || (layer->l1 >= 0.0 && layer->l2 >= 0.0 && isfinite(layer->l1) && isfinite(layer->l2));
+               || (layer->l1 >= 0.0 && layer->l2 >= 0.0 && is_held(dtype, layer->l1) && is_held(dtype, layer->l2));
     case CR_LAYER_DROPOUT:
         return layer->rate >= 0.0 && layer->rate < 1.0;
     case CR_LAYER_BATCH_NORM:
-        return layer->epsilon > 0.0 && isfinite(layer->epsilon) && layer->momentum >= 0.0 && layer->momentum <= 1.0;
+        return is_held_above_0(dtype, layer->epsilon) && layer->momentum >= 0.0 && layer->momentum <= 1.0;
     case CR_LAYER_NORM:
-        return layer->epsilon > 0.0 && isfinite(layer->epsilon);
+        return is_held_above_0(dtype, layer->epsilon);
     default:
         return 0;
     }
 }
 
+static int layer_is_sound(const cr_layer *layer, size_t n_in, cr_dtype dtype)
+{
+    const int has_width = layer->kind == CR_LAYER_DENSE ? layer->n_out != 0
+                                                        : layer->n_out == 0 || layer->n_out == n_in;
+    return has_width && settings_are_sound(layer, dtype);
+}
+
 /* Widths beyond this could overflow a padded leading dimension; no machine holds such a row anyway. */
 #define WIDEST (SIZE_MAX / 65536)
 
-cr_status cr_network_measure(size_t n_in, size_t n_layers, const cr_layer *layers, cr_network_sizes *sizes)
+static cr_status measure(size_t n_in, size_t n_layers, const cr_layer *layers, cr_dtype dtype, cr_network_sizes *sizes)
 {
     if (n_in == 0 || n_in > WIDEST || n_layers == 0 || n_layers > UINT32_MAX || layers == NULL || sizes == NULL) {
         return CR_BAD_ARGUMENT;
@@ -156,7 +175,7 @@ cr_status cr_network_measure(size_t n_in, size_t n_layers, const cr_layer *layer
     cr_network_sizes total = {0, 0, n_in};
     for (size_t i = 0; i < n_layers; i++) {
         const cr_layer *layer = &layers[i];
-        if (!layer_is_sound(layer, total.n_out)) {
+        if (!layer_is_sound(layer, total.n_out, dtype)) {
             return CR_BAD_ARGUMENT;
         }
         size_t n_parameters = 0;
@@ -178,6 +197,11 @@ cr_status cr_network_measure(size_t n_in, size_t n_layers, const cr_layer *layer
     }
     *sizes = total;
     return CR_OK;
+}
+
+cr_status cr_network_measure(size_t n_in, size_t n_layers, const cr_layer *layers, cr_network_sizes *sizes)
+{
+    return measure(n_in, n_layers, layers, CR_F64, sizes);
 }
 
 /* Rows up to so wide lie side by side where a kernel goes over them element by element: it then meets one long row
@@ -264,7 +288,7 @@ cr_status cr_network_create(cr_dtype dtype, size_t n_in, size_t n_layers, const 
 {
     cr_network_sizes sizes;
     if (network == NULL || arrays == NULL || (dtype != CR_F32 && dtype != CR_F64)
-        || cr_network_measure(n_in, n_layers, layers, &sizes) != CR_OK
+        || measure(n_in, n_layers, layers, dtype, &sizes) != CR_OK
         || (sizes.n_parameters > 0 && (arrays->parameters == NULL || arrays->gradients == NULL))
         || (sizes.n_running > 0 && arrays->running == NULL)) {
         return CR_BAD_ARGUMENT;
@@ -308,9 +332,9 @@ cr_status cr_network_set_loss(cr_network *net, cr_loss loss, const cr_loss_optio
     if (net == NULL || options == NULL || cr_loss_name((int)loss) == NULL) {
         return CR_BAD_ARGUMENT;
     }
-    if ((loss == CR_HUBER && !(options->delta > 0.0 && isfinite(options->delta)))
+    if ((loss == CR_HUBER && !is_held_above_0(net->dtype, options->delta))
         || (loss == CR_QUANTILE && !(options->quantile > 0.0 && options->quantile < 1.0))
-        || (loss == CR_SIGMOID_CROSS_ENTROPY && !(options->pos_weight > 0.0 && isfinite(options->pos_weight)))
+        || (loss == CR_SIGMOID_CROSS_ENTROPY && !is_held_above_0(net->dtype, options->pos_weight))
         || ((loss == CR_CROSS_ENTROPY || loss == CR_SOFTMAX_CROSS_ENTROPY || loss == CR_SIGMOID_CROSS_ENTROPY)
             && !(options->label_smoothing >= 0.0 && options->label_smoothing < 1.0))) {
         return CR_BAD_ARGUMENT;
@@ -321,32 +345,35 @@ cr_status cr_network_set_loss(cr_network *net, cr_loss loss, const cr_loss_optio
     return CR_OK;
 }
 
-static int optimizer_is_sound(const cr_optimizer *o)
+static int optimizer_is_sound(const cr_optimizer *o, cr_dtype dtype)
 {
     const double settings[] = {o->momentum, o->weight_decay, o->beta_1, o->beta_2, o->epsilon, o->rho, o->clip_norm,
                                o->clip_value};
     for (size_t i = 0; i < sizeof settings / sizeof settings[0]; i++) {
-        if (!(settings[i] >= 0.0) || !isfinite(settings[i])) {
+        if (!(settings[i] >= 0.0) || !is_held(dtype, settings[i])) {
             return 0;
         }
+    }
+    if (o->clip_value > 0.0 && !is_held_above_0(dtype, o->clip_value)) {
+        return 0;
     }
     switch (o->kind) {
     case CR_SGD:
         return o->momentum < 1.0;
     case CR_ADAM:
     case CR_ADAMW:
-        return o->beta_1 < 1.0 && o->beta_2 < 1.0 && o->epsilon > 0.0;
+        return o->beta_1 < 1.0 && o->beta_2 < 1.0 && is_held_above_0(dtype, o->epsilon);
     case CR_RMSPROP:
-        return o->rho < 1.0 && o->epsilon > 0.0;
+        return o->rho < 1.0 && is_held_above_0(dtype, o->epsilon);
     default:
-        return o->epsilon > 0.0;
+        return is_held_above_0(dtype, o->epsilon);
     }
 }
 
 cr_status cr_network_set_optimizer(cr_network *net, const cr_optimizer *optimizer, void *state_0, void *state_1)
 {
     if (net == NULL || !cr_optimizer_is_complete(optimizer, net->sizes.n_parameters, state_0, state_1)
-        || !optimizer_is_sound(optimizer)) {
+        || !optimizer_is_sound(optimizer, net->dtype)) {
         return CR_BAD_ARGUMENT;
     }
     const int n_states = net->sizes.n_parameters == 0 ? 0 : cr_optimizer_n_states(optimizer);

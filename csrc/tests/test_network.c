@@ -234,6 +234,50 @@ static void test_gradients(void)
 
 /* ---- descriptions that must be refused ----------------------------------------------------------------- */
 
+/* Settings that are good as doubles and not as floats: a network of double takes them, one of float does not. */
+static void test_settings_as_floats(void)
+{
+    static const cr_layer layers[] = {
+        {.kind = CR_LAYER_NORM, .epsilon = 1e-50},
+        {.kind = CR_LAYER_NORM, .epsilon = 0x1p-150}, /* halfway to the least float: rounds to 0 */
+        {.kind = CR_LAYER_BATCH_NORM, .epsilon = 1e-50, .momentum = 0.9},
+        {.kind = CR_LAYER_BATCH_NORM, .epsilon = 1e50, .momentum = 0.9},
+        DENSE(3, CR_CELU, .alpha = 1e-50, .use_bias = 1),
+        ACTIVATION(CR_CELU, 1e50),
+        ACTIVATION(CR_ELU, 0x1.ffffffp127), /* halfway beyond the greatest float */
+        DENSE(3, CR_IDENTITY, .l2 = 1e50, .use_bias = 1),
+    };
+    static const cr_optimizer rules[] = {
+        {.kind = CR_ADAM, .epsilon = 1e-50},      {.kind = CR_ADAMW, .epsilon = 1e-50},
+        {.kind = CR_RMSPROP, .epsilon = 1e-50},   {.kind = CR_ADAGRAD, .epsilon = 1e50},
+        {.kind = CR_SGD, .weight_decay = 1e50},   {.kind = CR_SGD, .clip_value = 1e-50},
+    };
+    double parameters[15] = {0}, gradients[15], running[8] = {0}, state[2][15] = {{0}};
+    const cr_network_arrays arrays = {.parameters = parameters, .gradients = gradients, .running = running};
+    const cr_loss_options narrow = {.delta = 1e-50, .pos_weight = 1e50};
+    cr_network *net = NULL;
+    for (int wide = 0; wide < 2; wide++) {
+        const cr_dtype dtype = wide ? CR_F64 : CR_F32;
+        const cr_status expected = wide ? CR_OK : CR_BAD_ARGUMENT;
+        for (size_t i = 0; i < sizeof layers / sizeof layers[0]; i++) {
+            cr_network_sizes sizes;
+            CHECK(cr_network_measure(4, 1, &layers[i], &sizes) == CR_OK, "measure %zu", i);
+            CHECK(cr_network_create(dtype, 4, 1, &layers[i], &arrays, 0, &net) == expected, "f%d, layer %zu", dtype, i);
+            cr_network_destroy(net);
+            net = NULL;
+        }
+        const cr_layer plain = DENSE(3, CR_ELU, .alpha = 1e-50, .l1 = 1e-50, .use_bias = 1); /* 0 will do as well */
+        CHECK(cr_network_create(dtype, 4, 1, &plain, &arrays, 0, &net) == CR_OK, "create");
+        for (size_t i = 0; i < sizeof rules / sizeof rules[0]; i++) {
+            CHECK(cr_network_set_optimizer(net, &rules[i], state[0], state[1]) == expected, "f%d, rule %zu", dtype, i);
+        }
+        CHECK(cr_network_set_loss(net, CR_HUBER, &narrow) == expected, "f%d, delta", dtype);
+        CHECK(cr_network_set_loss(net, CR_SIGMOID_CROSS_ENTROPY, &narrow) == expected, "f%d, pos_weight", dtype);
+        cr_network_destroy(net);
+        net = NULL;
+    }
+}
+
 static void test_refusals(void)
 {
     static const cr_layer bad[] = {
@@ -275,6 +319,7 @@ static void test_refusals(void)
     CHECK(cr_network_create((cr_dtype)16, 4, 1, &good, &arrays, 0, &net) == CR_BAD_ARGUMENT, "dtype");
     CHECK(cr_network_create(CR_F64, 4, 1, &good, &none, 0, &net) == CR_BAD_ARGUMENT, "no arrays");
     CHECK(cr_network_create(CR_F64, 4, 1, &good, &arrays, 0, &net) == CR_OK, "create");
+    test_settings_as_floats();
     double x[4] = {0}, y[3] = {0}, loss;
     size_t row;
     const cr_rows rows = {.n_rows = 1, .x = x, .ld_x = 4, .target = y, .ld_target = 3};

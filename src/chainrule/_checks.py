@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from ._specs import LossOptions, OptimizerSpec
+
 # What other libraries call things.
 _ELSEWHERE: dict[str, tuple[str, ...]] = {
     "linear": ("identity",),
@@ -68,6 +70,31 @@ def number(
     ):
         raise ValueError(f"{what} must be {_expected(at_least, above, at_most, below)}, got {value!r}")
     return result
+
+
+# Halfway from the greatest float32 to infinity, and from 0 to the least: there they round to infinity and to 0.
+_FLOAT32_END, _FLOAT32_START = float.fromhex("0x1.ffffffp127"), 2.0**-150
+
+
+def require_held(value: float, what: str, dtype: np.dtype[Any], *, above_zero: bool = False) -> None:
+    """ValueError if a finite setting is infinite in `dtype`, or, `above_zero`, a positive one is 0.
+
+    Settings are Python's floats, and float32 kernels compute with them as float32.
+    """
+    if dtype != np.float32:
+        return
+    if abs(value) >= _FLOAT32_END:
+        raise ValueError(f"{what} must be finite in float32, got {value!r}")
+    if above_zero and 0.0 < value <= _FLOAT32_START:
+        raise ValueError(f"{what} must be > 0 in float32, got {value!r}, which is 0 there")
+
+
+def require_held_spec(spec: OptimizerSpec | LossOptions, dtype: np.dtype[Any], of: str = "") -> None:
+    """`require_held` for the settings of an optimizer or a loss; `of`, as in " of Adam", follows their names."""
+    for name in ("epsilon", "clip_value", "weight_decay", "delta", "pos_weight"):
+        value = getattr(spec, name, None)
+        if value is not None:
+            require_held(value, name + of, dtype, above_zero=name != "weight_decay")
 
 
 _LOSS_OPTION_BOUNDS: dict[str, dict[str, float]] = {

@@ -6,6 +6,16 @@
 # the door in _arrays.py then converts, or says what is wrong.
 
 
+cdef extern from *:
+    """
+    /* Halfway from 0 to the least float, and from the greatest to infinity. */
+    #define CR_FLOAT32_START 0x1p-150
+    #define CR_FLOAT32_END 0x1.ffffffp127
+    """
+    const double FLOAT32_START "CR_FLOAT32_START"
+    const double FLOAT32_END "CR_FLOAT32_END"
+
+
 cdef inline int _quick_dtype(a) noexcept:
     """The type number of a plain, non-empty, C-contiguous float array of at least one dimension; -1 for others."""
     if not np.PyArray_CheckExact(a):
@@ -53,6 +63,11 @@ cdef object _quick_out(np.ndarray x, out, int dtype):
     return out
 
 
+cdef inline bint _quick_held(double setting, int dtype) noexcept:
+    """Whether a setting is 0 in dtype only if it is 0, and finite; see `_checks.require_held`."""
+    return dtype == np.NPY_FLOAT64 or setting == 0.0 or FLOAT32_START < fabs(setting) < FLOAT32_END
+
+
 def quick_function(int kind, x, out):
     """exp, log, expm1, log1p or erf of a plain array; None if the door has to look."""
     cdef int dtype = _quick_dtype(x)
@@ -78,7 +93,7 @@ def quick_function(int kind, x, out):
 def quick_activation(int kind, double alpha, x, out):
     """An activation of a plain array, along its last axis; None if the door has to look."""
     cdef int dtype = _quick_dtype(x)
-    if dtype < 0:
+    if dtype < 0 or not _quick_held(alpha, dtype):
         return None
     y = _quick_out(<np.ndarray>x, out, dtype)
     if y is None:
@@ -101,7 +116,7 @@ def quick_activation(int kind, double alpha, x, out):
 def quick_activation_backward(int kind, double alpha, dy, saved, out):
     """dy * f'(saved) for plain arrays of one shape; None if the door has to look."""
     cdef int dtype = _quick_dtype(dy)
-    if dtype < 0 or not _quick_like(<np.ndarray>dy, saved, dtype):
+    if dtype < 0 or not _quick_like(<np.ndarray>dy, saved, dtype) or not _quick_held(alpha, dtype):
         return None
     dx = _quick_out(<np.ndarray>dy, out, dtype)
     if dx is None or not _quick_apart(<np.ndarray>dx, <np.ndarray>saved, True):

@@ -63,6 +63,8 @@ def quick_loss(int kind, options, bint mean, prediction, target, out):
     if grad is None or not _quick_apart(<np.ndarray>grad, <np.ndarray>target, False):
         return None
     _read_loss_options(&c_options, options)
+    if not _quick_held(c_options.delta, dtype) or not _quick_held(c_options.pos_weight, dtype):
+        return None
     cdef void *a = np.PyArray_DATA(p)
     cdef void *g = np.PyArray_DATA(<np.ndarray>grad)
     cdef PyThreadState *state = _unlock(20.0 * n_rows * n_out)
@@ -114,7 +116,8 @@ def quick_update(int kind, step, rate, decay, first, second, epsilon, bint neste
     if (not _quick_number(rate, 0.0, INFINITY, &learning_rate)
             or not _quick_number(decay, 0.0, INFINITY, &optimizer.weight_decay)
             or not _quick_number(first, 0.0, 1.0, &a) or not _quick_number(second, 0.0, 1.0, &b)
-            or not _quick_number(epsilon, 0.0, INFINITY, &optimizer.epsilon)):
+            or not _quick_number(epsilon, 0.0, INFINITY, &optimizer.epsilon)
+            or not _quick_held(optimizer.epsilon, dtype) or not _quick_held(optimizer.weight_decay, dtype)):
         return False
     optimizer.kind = <cr.cr_optimizer_kind>kind
     optimizer.nesterov = nesterov

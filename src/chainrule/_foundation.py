@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from . import _arrays, _core, losses, metrics, optimizers
-from ._checks import real_dtype, width
+from ._checks import real_dtype, require_held_spec, width
 from ._checks import seed as as_seed
 from .callbacks import History
 from .layers import Layer, NativeLayer, aligned, is_native
@@ -193,6 +193,9 @@ class Foundation(_core.Model):
             n, dtype = engine.n_parameters, engine.update_dtype
         else:
             n = engine.n_parameters
+        require_held_spec(spec, dtype, f" of {type(optimizer).__name__}")
+        if isinstance(loss, losses.Loss):
+            require_held_spec(loss.core_options(), self.dtype, f" of {type(loss).__name__}")
         states = [aligned(n, dtype) for _ in range(_core.optimizer_n_states(spec))]
         changes = [*changes, (self, "_states", states), (self, "_run", None)]
         state_0, state_1 = [*states, None, None][:2]

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from . import _arrays, _core, initializers
-from ._checks import real_dtype, width
+from ._checks import real_dtype, require_held, width
 from ._checks import seed as as_seed
 from ._data import matrix
 from ._describe import Described, arguments
@@ -175,6 +175,7 @@ class NativeLayer(Described, Layer):
         running: Array,
     ) -> None:
         """Take flat arrays as the place of this layer's parameters, gradients and running statistics."""
+        self._require_held(dtype)
         self.n_in, self.n_out, self.dtype = n_in, self._measure(n_in), dtype
         self._seed, self._index, self._forwards = seed, index, 0
         self._flat, self._flat_gradient = values, gradients
@@ -196,6 +197,15 @@ class NativeLayer(Described, Layer):
         self.parameters = [self._views[name] for name in present]
         self.gradients = [self._views[name + "_gradient"] for name in present]
         self._built = True
+
+    def _require_held(self, dtype: np.dtype[Any]) -> None:
+        """ValueError if a setting is not in its range as a number of `dtype`."""
+        spec, activation = self.core_spec(), getattr(self, "activation", None)
+        if activation is not None:
+            activation.require_held(dtype)
+        for name in ("l1", "l2", "epsilon"):
+            value, above_zero = getattr(spec, name), name == "epsilon"
+            require_held(value, f"{name} of {type(self).__name__}", dtype, above_zero=above_zero)
 
     def _initialize(self, first_parameter: int) -> None:
         """Write the first values; parameter i of the layer draws from stream first_parameter + i."""

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from . import _arrays, _core
-from ._checks import flag, integer, number
+from ._checks import flag, integer, number, require_held_spec
 
 Array = npt.NDArray[Any]
 
@@ -237,6 +237,7 @@ def _update(
         raise TypeError(f"param must be a NumPy array, got {type(param).__name__}")
     if param.dtype not in (np.dtype(np.float32), np.dtype(np.float64)):
         raise TypeError(f"param must have dtype float32 or float64, got {param.dtype}")
+    require_held_spec(spec, param.dtype)
     gradient = _arrays.real("grad", grad)
     if gradient.shape != param.shape:
         raise ValueError(f"grad must have shape {param.shape} like param, got {gradient.shape}")

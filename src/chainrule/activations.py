@@ -3,7 +3,7 @@
 from typing import Any, NamedTuple
 
 from . import _core
-from ._checks import choose, number
+from ._checks import choose, number, require_held
 
 NAMES: tuple[str, ...] = tuple(_core.ACTIVATIONS)
 """The names that `Dense`, `Activation` and `chainrule.kernels.activation` take."""
@@ -29,6 +29,10 @@ class Resolved(NamedTuple):
         """What a user would write for it: the name, or (name, alpha) if alpha is not the default."""
         default = _core.activation_default_alpha(self.kind)
         return self.name if self.alpha == default else (self.name, self.alpha)
+
+    def require_held(self, dtype: Any) -> None:
+        """ValueError if the alpha is not in its range as a number of `dtype`."""
+        require_held(self.alpha, f"alpha of {self.name}", dtype, above_zero="above" in _ALPHA_BOUNDS.get(self.name, {}))
 
 
 def resolve(setting: Any, alpha: float | None = None) -> Resolved:

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from . import _arrays, _core
-from ._checks import choose, integer, loss_option, number
+from ._checks import choose, integer, loss_option, number, require_held, require_held_spec
 from ._updates import adagrad_update, adam_update, rmsprop_update, sgd_update
 from .activations import Resolved, resolve
 
@@ -227,6 +227,7 @@ def activation(name: str, x: npt.ArrayLike, *, alpha: float | None = None, out: 
     if quick is not None:
         return quick
     dtype, (x_,) = _arrays.reals(x=x)
+    kind.require_held(dtype)
     x_ = _arrays.readable(x_, dtype)
     if x_.ndim == 0 and _core.activation_by_row(kind.kind):
         raise ValueError(f"x must have at least one dimension for {kind.name}, got shape ()")
@@ -271,6 +272,7 @@ def activation_backward(
         if quick is not None:
             return quick
     dtype, (dy_, x_, y_) = _arrays.reals("x", "y", dy=dy, x=x, y=y)
+    kind.require_held(dtype)
     dy_ = _arrays.readable(dy_, dtype)
     if dy_.ndim == 0 and _core.activation_by_row(kind.kind):
         raise ValueError(f"dy must have at least one dimension for {kind.name}, got shape ()")
@@ -463,6 +465,7 @@ def loss(
             return quick
 
     dtype, (prediction_,) = _arrays.reals(prediction=prediction)
+    require_held_spec(core_options, dtype)
     if prediction_.ndim not in (1, 2):
         raise ValueError(f"prediction must have shape (n_rows, n_out), got {prediction_.shape}")
     prediction_ = _arrays.readable(prediction_, dtype)
@@ -568,6 +571,7 @@ def layer_norm(
     """
     epsilon = number(epsilon, "epsilon", above=0.0)
     dtype, (x_, gamma_, beta_) = _arrays.reals(x=x, gamma=gamma, beta=beta)
+    require_held(epsilon, "epsilon", dtype, above_zero=True)
     x_ = _arrays.matrix("x", x_, dtype)
     n_rows, n_cols = x_.shape
     gamma_ = _arrays.vector("gamma", gamma_, dtype, n_cols)
