@@ -71,7 +71,8 @@ static void RN(place)(const cr_network *net, cr_arena *arena, cr_pieces *pieces)
     arena->target = cr_piece(pieces, cr_size_mul(n_rows, arena->ld_target), sizeof(REAL));
     arena->weight = cr_piece(pieces, n_rows, sizeof(REAL));
     arena->labels = cr_piece(pieces, n_rows, sizeof(int32_t));
-    arena->slab_size = RN(slab_size)(net, n_rows);
+    const size_t line = 64 / sizeof(REAL);
+    arena->slab_size = (RN(slab_size)(net, n_rows) + line - 1) / line * line; /* so that each begins on a line */
     arena->scratch = cr_piece(pieces, arena->n_workers * CR_SCRATCH_MAX, sizeof(REAL));
     arena->slab = cr_piece(pieces, cr_size_mul(arena->n_workers, arena->slab_size + SLAB_SLACK), sizeof(REAL));
     RN(place_small)(net, arena, pieces);

@@ -327,6 +327,7 @@ static void RN(test_memory)(void)
         /* The first parallel region of the process starts threads, which is not the network's doing. */
         cr_network_train_step(s.net, &batch, 0.01, loss);
         cr_network_predict(s.net, d->n_rows, s.x, s.ld_x, y, n_out);
+        CHECK(s.net->arena.slab_size * sizeof(REAL) % 64 == 0, "%s: one worker's slab begins on a line", d->name);
         const void *block = s.net->arena.block, *spare = atomic_load(&s.net->spare);
         const size_t in_use = BYTES_IN_USE();
         cr_network_train_step(s.net, &batch, 0.01, loss);
