@@ -1,8 +1,13 @@
 """Who may know whom: the rules of ARCHITECTURE.md, read from the files themselves."""
 
 import ast
+import os
 import re
+import shutil
+import struct
+import subprocess
 import sys
+import sysconfig
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -104,6 +109,48 @@ def test_every_vocabulary_has_a_target_and_a_line_in_the_table():
     table = (CSRC / "targets.txt").read_text(encoding="utf-8")
     listed = {line.split()[0] for line in table.splitlines() if line.strip() and not line.startswith("#")}
     assert {p.stem for p in c_files("simd")} == {p.stem for p in c_files("targets")} == listed
+
+
+def of_setup(folder, machine):
+    """`targets` of setup.py, which cannot be imported, with the table of this folder and for this machine."""
+    tree = ast.parse((ROOT / "setup.py").read_text(encoding="utf-8"))
+    names = ("architecture", "targets")
+    wanted = [node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name in names]
+    known = {"CSRC": folder, "os": os, "struct": struct, "sysconfig": sysconfig}
+    exec(compile(ast.Module(wanted, []), "setup.py", "exec"), known)
+    return [target for target, _ in known["targets"](msvc=False)]
+
+
+def of_makefile(folder, machine):
+    shutil.copy(CSRC / "Makefile", folder)
+    made = subprocess.run(["make", "-pn", "-C", folder, f"ARCH={machine}"], capture_output=True, text=True)
+    return re.search(r"^TARGETS := (.*)$", made.stdout, re.MULTILINE).group(1).split()
+
+
+def of_portable(folder, machine):
+    import platforms.portable
+
+    return [target for target, _ in platforms.portable.targets(folder, machine)]
+
+
+@pytest.mark.parametrize("read", [of_setup, of_makefile, of_portable], ids=["setup.py", "Makefile", "portable.py"])
+@pytest.mark.parametrize(("machine", "there"), [("amd64", "a b d"), ("arm64", "a c d")])
+def test_all_who_read_the_table_of_targets_agree(read, machine, there, tmp_path, monkeypatch):
+    monkeypatch.setenv("_PYTHON_HOST_PLATFORM", f"win-{machine}")
+    monkeypatch.syspath_prepend(str(ROOT / "tools"))
+    if read is of_makefile and (shutil.which("make") is None or shutil.which("awk") is None):
+        pytest.skip("no make")
+    lines = (
+        "# one",
+        "",
+        "a * - -",
+        "b x86_64 -mb - # two",
+        " c aarch64 - -",
+        "d s390x,x86_64,aarch64 -d,-e -",
+        "e s390x - -",
+    )
+    (tmp_path / "targets.txt").write_text("\n".join(lines) + "\n", encoding="ascii")
+    assert read(tmp_path, machine) == there.split()
 
 
 @pytest.mark.parametrize("path", [p for p in c_files(".") if p.parent.name not in ("kernels", "targets")], ids=name)

@@ -1,6 +1,5 @@
 """Microsoft's compiler's view of the C code, for amd64 and arm64: clang in its place, and no GNU extension."""
 
-import re
 import shutil
 from pathlib import Path
 
@@ -93,14 +92,21 @@ def check(shop: Workshop, table: Table, *, quick: bool) -> None:
                 row.result = compile_all(shop, csrc, command, machine)
 
 
+def targets(csrc: Path, machine: str) -> list[tuple[str, str]]:
+    """(name, gcc flags) of each target in targets.txt that this machine has; as setup.py and csrc/Makefile read it."""
+    chosen = []
+    for line in (csrc / "targets.txt").read_text(encoding="utf-8").splitlines():
+        if fields := line.split("#")[0].split():
+            name, architectures, flags, _ = fields
+            if architectures == "*" or ARCHITECTURES[machine] in architectures.split(","):
+                chosen.append((name, flags))
+    return chosen
+
+
 def compile_all(shop: Workshop, csrc: Path, command: list[str], machine: str) -> str:
     """Read every source with the flags of targets.txt; how many there were."""
     sources = [(path, "-") for path in sorted([*csrc.glob("*.c"), *csrc.glob("network/*.c")])]
-    for line in (csrc / "targets.txt").read_text(encoding="utf-8").splitlines():
-        if line.strip() and not line.startswith("#"):
-            name, architecture, flags, _ = re.split(r"\s+", line.strip())
-            if architecture in ("*", ARCHITECTURES[machine]):
-                sources.append((csrc / "targets" / f"{name}.c", flags))
+    sources += [(csrc / "targets" / f"{name}.c", flags) for name, flags in targets(csrc, machine)]
     # As setup.py defines them.
     have = [f"-DCR_HAVE_{path.stem.upper()}=1" for path, _ in sources if path.parent.name == "targets"]
     errors = []
