@@ -242,12 +242,13 @@ static void FN(rows_product)(FN(product) *p, int way, size_t i, size_t n_rows, R
     } while (q < p->k);
 }
 
-/* Rows to take together of m: at most `most`, evenly, whole tiles. */
+/* Rows to take together of m: at most `most`, which is a tile or more; evenly, in whole tiles if not all of m. */
 static size_t FN(rows_together)(size_t m, size_t most)
 {
     if (m <= most) {
         return m;
     }
+    most -= most % CR_TILE_ROWS;
     const size_t parts = (m + most - 1) / most, rows = (m + parts - 1) / parts;
     return (rows + CR_TILE_ROWS - 1) / CR_TILE_ROWS * CR_TILE_ROWS;
 }
