@@ -11,14 +11,10 @@
 
 #define CR_DTYPE 32
 #include "kernels/dtype.h"
-#define CURRENT() (cr_current_target()->f32)
 #include "arrays.inc.h"
-#undef CURRENT
 #include "kernels/dtype_end.h"
 
 #define CR_DTYPE 64
 #include "kernels/dtype.h"
-#define CURRENT() (cr_current_target()->f64)
 #include "arrays.inc.h"
-#undef CURRENT
 #include "kernels/dtype_end.h"

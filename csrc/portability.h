@@ -2,6 +2,8 @@
 #ifndef CR_PORTABILITY_H
 #define CR_PORTABILITY_H
 
+#include <stdint.h>
+
 #if defined(_MSC_VER) && !defined(__clang__)
 #define CR_INLINE static __forceinline
 #define CR_NOINLINE static __declspec(noinline)
@@ -55,7 +57,6 @@ __extension__ typedef unsigned __int128 cr_u128;
 /* fma(a, b, c) for doubles with one rounding, as the processor's, glibc's, Apple's and Microsoft's are. mingw's rounds
  * twice, and musl's answers +0 where a negative product rounds to -0 and c is +0. (glibc says who it is in its headers,
  * musl does not.) */
-#include <stdint.h>
 #if defined(__FMA__) || defined(__FP_FAST_FMA) || defined(__aarch64__) || !defined(__SIZEOF_INT128__)
 #define CR_FMA fma
 #elif defined(__MINGW32__) || (defined(__linux__) && !defined(__GLIBC__))

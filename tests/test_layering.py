@@ -18,6 +18,7 @@ CSRC, PACKAGE = ROOT / "csrc", ROOT / "src" / "chainrule"
 
 LONGEST_FILE = 600
 LONGEST_TARGET = 40
+WIDEST_LINE = 120
 
 
 def c_files(folder, *, tests=False):
@@ -313,3 +314,9 @@ def test_no_file_is_too_long():
     files = [p for folder in folders for p in folder.rglob("*") if p.suffix in SUFFIXES and p.name != "_core.c"]
     lengths = {name(path): len(path.read_text(encoding="utf-8").splitlines()) for path in files}
     assert {path: n for path, n in lengths.items() if n > LONGEST_FILE} == {}
+
+
+@pytest.mark.parametrize("path", [path for path in c_files(".", tests=True) if "build" not in path.parts], ids=name)
+def test_no_line_of_c_is_too_wide(path):
+    lines = path.read_text(encoding="utf-8").splitlines()
+    assert [i for i, line in enumerate(lines, 1) if len(line) > WIDEST_LINE] == []

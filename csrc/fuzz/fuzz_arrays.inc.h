@@ -10,7 +10,8 @@ typedef struct RN(array) {
 /* A number of any bits, the awkward ones often. */
 static inline REAL RN(any_bits)(void)
 {
-    static const double special[] = {0.0, -0.0, INFINITY, -INFINITY, NAN, 1.0, -1.0, 88.7, -88.7, -103.9, 709.7, -745.1};
+    static const double special[] = {0.0, -0.0, INFINITY, -INFINITY, NAN, 1.0, -1.0, 88.7, -88.7, -103.9,
+                                      709.7, -745.1};
     const uint64_t bits = random_bits();
     if (bits % 8 == 0) {
         return (REAL)special[(bits >> 8) % (sizeof special / sizeof special[0])];
@@ -39,7 +40,8 @@ static inline RN(array) RN(array_new)(size_t rows, size_t n, size_t extra, size_
 static inline RN(array) RN(array_take)(size_t rows, size_t n)
 {
     const unsigned geometry = take_byte();
-    return RN(array_new)(rows, n, geometry % 4 == 0 ? 1 + (geometry >> 6) * 5 : 0, (geometry >> 2) % (64 / sizeof(REAL)));
+    return RN(array_new)(rows, n, geometry % 4 == 0 ? 1 + (geometry >> 6) * 5 : 0,
+                         (geometry >> 2) % (64 / sizeof(REAL)));
 }
 
 static inline void RN(array_fill)(RN(array) *a, enum fill fill)

@@ -63,10 +63,11 @@ static void RN(activation_on_this_isa)(int kind, double alpha, const RN(array) *
     RN(array_check_gaps)(dx, "activation_backward");
 
     RN(array) in_place = RN(array_copy)(x), back = RN(array_copy)(dy), back_saved = RN(array_copy)(saved);
-    REQUIRE(RN(activation)(kind, alpha, n_rows, n_cols, in_place.at, in_place.ld, in_place.at, in_place.ld) == CR_OK, "");
+    REQUIRE(RN(activation)(kind, alpha, n_rows, n_cols, in_place.at, in_place.ld, in_place.at, in_place.ld)
+            == CR_OK, "");
     RN(same_arrays)("activation in place", kind, y, &in_place);
-    REQUIRE(RN(activation_backward)(kind, alpha, n_rows, n_cols, back.at, back.ld, saved->at, saved->ld, back.at, back.ld)
-                == CR_OK, "");
+    REQUIRE(RN(activation_backward)(kind, alpha, n_rows, n_cols, back.at, back.ld, saved->at, saved->ld, back.at,
+                                    back.ld) == CR_OK, "");
     RN(same_arrays)("activation_backward over dy", kind, dx, &back);
     REQUIRE(RN(activation_backward)(kind, alpha, n_rows, n_cols, dy->at, dy->ld, back_saved.at, back_saved.ld,
                                     back_saved.at, back_saved.ld) == CR_OK, "");
@@ -125,7 +126,8 @@ static void RN(fuzz_loss)(size_t n_rows, size_t n_out, enum fill fill)
     const cr_loss_options o = {.delta = take(2) ? 1.0 : 1e-3, .quantile = options[take(4)],
                                .label_smoothing = options[take(4)], .pos_weight = options[take(4)]};
     const unsigned way = take_byte();
-    const int with_labels = cr_loss_takes_labels((int)kind) && (way & 1), mean = (way & 2) != 0, weighted = (way & 4) != 0;
+    const int with_labels = cr_loss_takes_labels((int)kind) && (way & 1),
+              mean = (way & 2) != 0, weighted = (way & 4) != 0;
     RN(array) p = RN(array_filled)(n_rows, n_out, fill);
     RN(array) target = RN(array_filled)(n_rows, n_out, way & 8 ? FILL_UNIT : fill);
     RN(array) weight = RN(array_new)(1, n_rows, 0, take(4));
@@ -155,8 +157,8 @@ static void RN(fuzz_loss)(size_t n_rows, size_t n_out, enum fill fill)
         for (int again = 0; again < 2; again++) {
             RN(array) *from = again ? &in_place : &p, *to = again ? &in_place : &grad;
             status[again] = RN(loss)(kind, &o, mean, n_rows, n_out, from->at, from->ld, with_labels ? NULL : target.at,
-                                     target.ld, with_labels ? labels : NULL, weighted ? weight.at : NULL, to->at, to->ld,
-                                     again ? &loss_in_place : &loss);
+                                     target.ld, with_labels ? labels : NULL, weighted ? weight.at : NULL, to->at,
+                                     to->ld, again ? &loss_in_place : &loss);
         }
         RN(array_check_gaps)(&grad, "loss");
         RN(array_check_gaps)(&in_place, "loss in place");
@@ -169,7 +171,8 @@ static void RN(fuzz_loss)(size_t n_rows, size_t n_out, enum fill fill)
             RN(same_arrays)("a refused loss changed its array", (int)kind, &p, &in_place);
         } else {
             RN(same_arrays)("loss in place", (int)kind, &grad, &in_place);
-            REQUIRE(loss == loss_in_place || (loss != loss && loss_in_place != loss_in_place), "loss %d in place", kind);
+            REQUIRE(loss == loss_in_place || (loss != loss && loss_in_place != loss_in_place),
+                    "loss %d in place", kind);
         }
         const uint64_t digest = RN(array_digest)(&grad);
         if (t == 0) {

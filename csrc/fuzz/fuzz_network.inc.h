@@ -145,7 +145,8 @@ static uint64_t RN(run)(const design *d, int general_only)
     }
     RN(subject_open)(&twin, d, general_only);
     const size_t pad = d->geometry % 5 == 0 ? 3 : 0;
-    RN(array) x = RN(array_new)(d->n_rows, d->n_in, pad, d->geometry % 16), dy = RN(array_new)(d->n_rows, d->n_out, pad, 1);
+    RN(array) x = RN(array_new)(d->n_rows, d->n_in, pad, d->geometry % 16),
+              dy = RN(array_new)(d->n_rows, d->n_out, pad, 1);
     RN(array) target = RN(array_new)(d->n_rows, d->n_out, pad, 2), weight = RN(array_new)(1, d->n_rows, 0, 0);
     int32_t *labels = malloc((d->n_rows + 1) * sizeof *labels);
     for (size_t i = 0; i < d->n_rows; i++) {

@@ -2,8 +2,8 @@
 #include "kernels/dtype.h"
 
 /* got = a b + bias within (roundings u) (|a| |b| + |bias|); a(i, q) = a[i a_row + q a_col], b(q, j) alike. */
-static void RN(within_bound)(const char *what, const RN(array) *got, size_t k, const REAL *a, size_t a_row, size_t a_col,
-                             const REAL *b, size_t b_row, size_t b_col, const REAL *bias)
+static void RN(within_bound)(const char *what, const RN(array) *got, size_t k, const REAL *a, size_t a_row,
+                             size_t a_col, const REAL *b, size_t b_row, size_t b_col, const REAL *bias)
 {
     const double n = roundings(k);
     const double relative = n * UNIT / (1.0 - n * UNIT) + n * WIDER_UNIT;
@@ -17,8 +17,9 @@ static void RN(within_bound)(const char *what, const RN(array) *got, size_t k, c
             }
             const WIDER off = got->at[i * got->ld + j] - sum;
             const WIDER limit = (WIDER)relative * size + (WIDER)(n * TINY);
-            REQUIRE(off <= limit && -off <= limit, "%s on %s: element (%zu, %zu) of %zu terms is off by %Lg, allowed %Lg",
-                    what, cr_isa(), i, j, k, (long double)off, (long double)limit);
+            REQUIRE(off <= limit && -off <= limit,
+                    "%s on %s: element (%zu, %zu) of %zu terms is off by %Lg, allowed %Lg", what, cr_isa(), i, j, k,
+                    (long double)off, (long double)limit);
         }
     }
 }
@@ -34,8 +35,8 @@ static void RN(fuzz)(size_t n_rows, size_t n_in, size_t n_out, unsigned way)
         REQUIRE(cr_set_isa(cr_isa_name(1, t)) == CR_OK, "set_isa");
         RN(array) z = RN(array_take)(n_rows, n_out), dx = RN(array_take)(n_rows, n_in);
         RN(array) dw = RN(array_take)(n_in, n_out), db = RN(array_take)(1, n_out);
-        REQUIRE(RN(dense_forward)(n_rows, n_in, n_out, x.at, x.ld, w.at, w.ld, has_bias ? bias.at : NULL, CR_IDENTITY, 0,
-                                  NULL, 0, z.at, z.ld) == CR_OK, "dense_forward");
+        REQUIRE(RN(dense_forward)(n_rows, n_in, n_out, x.at, x.ld, w.at, w.ld, has_bias ? bias.at : NULL, CR_IDENTITY,
+                                  0, NULL, 0, z.at, z.ld) == CR_OK, "dense_forward");
         REQUIRE(RN(dense_backward_input)(n_rows, n_in, n_out, dz.at, dz.ld, w.at, w.ld, CR_IDENTITY, 0, NULL, 0, dx.at,
                                          dx.ld) == CR_OK, "dense_backward_input");
         REQUIRE(RN(dense_backward_weight)(n_rows, n_in, n_out, x.at, x.ld, dz.at, dz.ld, dw.at, dw.ld,
@@ -59,8 +60,8 @@ static void RN(fuzz)(size_t n_rows, size_t n_in, size_t n_out, unsigned way)
             memcpy(first, digests, sizeof first);
         }
         for (size_t i = 0; i < 4; i++) {
-            REQUIRE(digests[i] == first[i], "%s and %s differ: %zu x %zu x %zu, result %zu", cr_isa(), cr_isa_name(1, 0),
-                    n_rows, n_in, n_out, i);
+            REQUIRE(digests[i] == first[i], "%s and %s differ: %zu x %zu x %zu, result %zu", cr_isa(),
+                    cr_isa_name(1, 0), n_rows, n_in, n_out, i);
         }
         RN(array_free)(&z);
         RN(array_free)(&dx);

@@ -17,12 +17,14 @@
 #define V_LANES CR_F32_LANES
 #define FN(op) CR_CAT4(cr_, op, _f32_, CR_ISA) /* a kernel: per dtype and per ISA */
 #define RN(op) CR_CAT4(cr_, op, _, f32)        /* a dtype-only name: cr_<op>_f32 */
+#define CURRENT() (cr_current_target()->f32)   /* above the kernels: those of the chosen target */
 #elif CR_DTYPE == 64
 #define REAL double
 #define V(word) CR_CAT(cr_f64_, word)
 #define V_LANES CR_F64_LANES
 #define FN(op) CR_CAT4(cr_, op, _f64_, CR_ISA)
 #define RN(op) CR_CAT4(cr_, op, _, f64)
+#define CURRENT() (cr_current_target()->f64)
 #else
 #error "CR_DTYPE must be 32 or 64"
 #endif

@@ -4,4 +4,5 @@
 #undef V_LANES
 #undef FN
 #undef RN
+#undef CURRENT
 #undef CR_DTYPE

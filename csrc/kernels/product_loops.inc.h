@@ -61,7 +61,7 @@ static void FN(set_block)(FN(product) *p, size_t q)
 static void FN(set_tiles)(FN(product) *p)
 {
     p->most_rows = p->a_row * sizeof(REAL) % 4096 == 0 ? 8 : CR_TILE_ROWS_MAX;
-    p->fetch = p->m * p->n * sizeof(REAL) > ((size_t)32 << 10) && p->k >= 16;
+    p->fetch = p->m * p->n * sizeof(REAL) > CR_FIRST_LEVEL_BYTES && p->k >= 16;
 }
 
 /* Columns of the next panel when `left` remain: four vectors for few rows, else two. */

@@ -35,7 +35,7 @@
 #define CR_EACH_NARROW_ROWS(X) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11) X(12)
 #endif
 /* Tiles whose second vector is partly live stand at the right edge only. Eight rows, 16 sums, hide the latency
- * there; taller ones were an eighth of this target's code. */
+ * there; taller ones would be an eighth of this target's code. */
 #if V_LANES == 1 /* a vector of one lane is never partly live: one tile, so that there is one */
 #define CR_TILE_ROWS_TAIL 1
 #define CR_EACH_TAIL_ROWS(X) X(1)
@@ -76,7 +76,7 @@
 #define CR_NO_STEP
 
 /* What the last block of a product does with its sums, in registers. Other activations follow row group by row
- * group, from the cache: each end here is a copy in every tile (leaky ReLU's two were 80 kB). */
+ * group, from the cache: each end here is a copy in every tile (leaky ReLU's two would be 80 kB). */
 enum {
     CR_END_STORE,         /* out = z, with z = total (+ bias) */
     CR_END_RELU,          /* out = relu(z) */

@@ -288,9 +288,9 @@ static size_t FN(count_not_finite)(size_t n, const REAL *x)
     return count;
 }
 
-/* all_within with its comparisons as constants. Four vectors a turn, each with a mask of its own: none waits. */
-CR_INLINE int FN(within)(const int of_size, const int from_below, const int from_above, size_t n, const REAL *x,
-                         V(t) low, V(t) high)
+/* all_within, its comparison with `low` made or not by a constant. Four vectors a turn, each with a mask of its own:
+ * none waits. */
+CR_INLINE int FN(within)(const int of_size, const int from_below, size_t n, const REAL *x, V(t) low, V(t) high)
 {
     V(mask_t) inside[4];
     for (size_t v = 0; v < 4; ++v) {
@@ -302,33 +302,31 @@ CR_INLINE int FN(within)(const int of_size, const int from_below, const int from
             V(t) value;
             if (whole) {
                 value = V(load)(x + i + v * V_LANES);
-            } else { /* past the end stands a bound, which is within */
+            } else { /* past the end stands the upper bound, which is within */
                 const size_t at = i + v * V_LANES, left = at >= n ? 0 : n - at < V_LANES ? n - at : V_LANES;
                 const V(mask_t) live = V(mask_first)(left);
-                value = V(select)(live, V(load_tail)(x + (left > 0 ? at : 0), left), from_above ? high : low);
+                value = V(select)(live, V(load_tail)(x + (left > 0 ? at : 0), left), high);
             }
             value = of_size ? V(abs)(value) : value;
             if (from_below) {
                 inside[v] = V(mask_and)(inside[v], V(ge)(value, low));
             }
-            if (from_above) {
-                inside[v] = V(mask_and)(inside[v], V(le)(value, high));
-            }
+            inside[v] = V(mask_and)(inside[v], V(le)(value, high));
         }
     }
     const V(mask_t) first = V(mask_and)(inside[0], inside[1]), second = V(mask_and)(inside[2], inside[3]);
     return !V(any)(V(mask_not)(V(mask_and)(first, second)));
 }
 
-/* Whether least <= x[i] <= greatest for all i, or, `of_size`, the same of |x[i]|. A NaN is never within: one comparison
- * finds it, and the other is left out where it can be. */
+/* Whether least <= x[i] <= greatest for all i, or, `of_size`, the same of |x[i]|. A NaN is never within: the
+ * comparison with `greatest` finds it, and the other is left out where it can be. */
 static int FN(all_within)(size_t n, const REAL *x, int of_size, REAL least, REAL greatest)
 {
     const V(t) low = V(set1)(least), high = V(set1)(greatest);
     if (of_size) {
-        return FN(within)(1, 1, 1, n, x, low, high);
+        return FN(within)(1, 1, n, x, low, high);
     }
-    return least > (REAL)-INFINITY ? FN(within)(0, 1, 1, n, x, low, high) : FN(within)(0, 0, 1, n, x, low, high);
+    return least > (REAL)-INFINITY ? FN(within)(0, 1, n, x, low, high) : FN(within)(0, 0, n, x, low, high);
 }
 
 /* ---- sums of row losses ----------------------------------------------------------------------- */

@@ -1,7 +1,7 @@
 /* rows.inc.h - kernels on whole rows: softmax, log-softmax, their backward, gathering.
  *
  * Sums along a row go by 16 partial sums (reduce.inc.h). A row with a NaN or +inf, or of -inf
- * only, becomes NaN, as the formula says. Every output may be the very same array as an input.
+ * only, becomes NaN, as the formula says. Every output may be the very same array as an input, except in gather_rows.
  */
 
 /* columns[j], lane r = a[r][j]; zeros for rows from n_rows <= V_LANES and columns from n_cols <= 16 on. */

@@ -6,7 +6,6 @@
 #include "../team.h"
 #include "network.h"
 
-#define CURRENT() (cr_current_target()->f32)
 #define CR_DTYPE 32
 #include "../kernels/dtype.h"
 #include "small.inc.h"

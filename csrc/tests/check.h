@@ -2,6 +2,7 @@
 #ifndef CR_CHECK_H
 #define CR_CHECK_H
 
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -29,6 +30,17 @@ static inline void cr_check_ran(const char *isa)
             printf("\n");                                                                         \
         }                                                                                         \
     } while (0)
+
+/* xorshift64*: the same cases on every machine. */
+static uint64_t cr_check_state = 0x9E3779B97F4A7C15u;
+
+static inline uint64_t cr_check_bits(void)
+{
+    cr_check_state ^= cr_check_state >> 12;
+    cr_check_state ^= cr_check_state << 25;
+    cr_check_state ^= cr_check_state >> 27;
+    return cr_check_state * 0x2545F4914F6CDD1Du;
+}
 
 /* Whether to run fewer cases, and say so: CR_TEST_QUICK is set, because an emulator would take long. */
 static inline int cr_check_quick(void)

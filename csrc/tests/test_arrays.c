@@ -39,7 +39,8 @@ static void test_names(void)
 {
     for (int status = CR_OK; status <= CR_NOT_AVAILABLE + 1; status++) {
         const char *text = cr_status_message((cr_status)status);
-        CHECK(text != NULL && (strcmp(text, "unknown status") == 0) == (status > CR_NOT_AVAILABLE), "status %d", status);
+        CHECK(text != NULL && (strcmp(text, "unknown status") == 0) == (status > CR_NOT_AVAILABLE),
+              "status %d", status);
     }
     for (int kind = 0; kind < CR_N_ACTIVATIONS; kind++) {
         for (int other = 0; other < kind; other++) {
@@ -57,8 +58,10 @@ static void test_names(void)
         double least, greatest;
         int of_size;
         cr_loss_target_range(kind, &least, &greatest, &of_size);
-        const int is_share = kind == CR_CROSS_ENTROPY || kind == CR_SOFTMAX_CROSS_ENTROPY || kind == CR_SIGMOID_CROSS_ENTROPY;
-        CHECK(is_share == (least == 0 && greatest == 1), "targets of %s from %g to %g", cr_loss_name(kind), least, greatest);
+        const int is_share = kind == CR_CROSS_ENTROPY || kind == CR_SOFTMAX_CROSS_ENTROPY
+                             || kind == CR_SIGMOID_CROSS_ENTROPY;
+        CHECK(is_share == (least == 0 && greatest == 1), "targets of %s from %g to %g",
+              cr_loss_name(kind), least, greatest);
         CHECK((kind == CR_HINGE) == of_size && (!of_size || (least == 1 && greatest == 1)), "hinge: -1 or +1");
     }
     CHECK(strlen(cr_compiler()) > 0 && cr_cpu_count_available() > 0, "compiler, processors");

@@ -97,16 +97,19 @@ static void RN(test_losses)(void)
     const double before = loss;
     CHECK(RN(loss)(CR_SOFTMAX_CROSS_ENTROPY, &options, 1, 2, 2, p, 2, NULL, 0, outside, NULL, grad, 2, &loss)
               == CR_BAD_LABEL, "label");
-    CHECK(RN(loss)(CR_HUBER, &options, 1, 2, 2, p, 2, NULL, 0, labels, NULL, grad, 2, &loss) == CR_BAD_ARGUMENT, "labels");
+    CHECK(RN(loss)(CR_HUBER, &options, 1, 2, 2, p, 2, NULL, 0, labels, NULL, grad, 2, &loss) == CR_BAD_ARGUMENT,
+          "labels");
     CHECK(RN(loss)(CR_HUBER, &options, 1, 2, 2, p, 2, bad, 2, NULL, weight, grad, 2, &loss) == CR_BAD_TARGET, "NaN");
     CHECK(RN(loss)(CR_HUBER, &options, 1, 2, 2, p, 2, t, 2, labels, NULL, grad, 2, &loss) == CR_BAD_ARGUMENT, "both");
     CHECK(RN(loss)(CR_HUBER, NULL, 1, 2, 2, p, 2, t, 2, NULL, NULL, grad, 2, &loss) == CR_BAD_ARGUMENT, "no options");
     CHECK(loss == before, "a refusal changes the loss to %g", loss);
     CHECK_ARE(grad, -0.25, 0.25, 0.25, -0.25);
-    CHECK(RN(loss)(CR_HUBER, &options, 1, 2, 2, grad, 2, bad, 2, NULL, NULL, grad, 2, &loss) == CR_BAD_TARGET, "in place");
+    CHECK(RN(loss)(CR_HUBER, &options, 1, 2, 2, grad, 2, bad, 2, NULL, NULL, grad, 2, &loss) == CR_BAD_TARGET,
+          "in place");
     CHECK_ARE(grad, -0.25, 0.25, 0.25, -0.25);
     CHECK(RN(loss)(CR_HUBER, &options, 1, 2, 2, p, 2, bad, 2, NULL, NULL, grad, 2, &loss) == CR_BAD_TARGET, "apart");
-    CHECK(RN(loss)(CR_HUBER, &options, 1, 2, 2, p, 2, bad, 2, NULL, NULL, NULL, 0, &loss) == CR_BAD_TARGET, "no gradient");
+    CHECK(RN(loss)(CR_HUBER, &options, 1, 2, 2, p, 2, bad, 2, NULL, NULL, NULL, 0, &loss) == CR_BAD_TARGET,
+          "no gradient");
     CHECK(loss == before, "a NaN target changes the loss to %g", loss);
     CHECK(RN(loss)(CR_HUBER, &options, 1, 2, 1, p, 2, bad, 2, NULL, NULL, NULL, 0, &loss) == CR_OK, "a gap may be NaN");
 }
@@ -140,7 +143,8 @@ static void RN(test_norms)(void)
 {
     const double epsilon = 0.75;
     const REAL x[] = {-0.5, 0.5, 0.5, -0.5}, gamma[] = {2, 4}, beta[] = {1, 1}, dy[] = {1, 1, 1, 1};
-    REAL y[4], dx[4], mean[2], inverse_std[2], dgamma[2], dbeta[2], running_mean[] = {0, 0}, running_variance[] = {1, 1};
+    REAL y[4], dx[4], mean[2], inverse_std[2], dgamma[2], dbeta[2],
+         running_mean[] = {0, 0}, running_variance[] = {1, 1};
     CHECK(RN(layer_norm_forward)(2, 2, epsilon, x, 2, gamma, beta, mean, inverse_std, y, 2) == CR_OK, "layer norm");
     CHECK_ARE(mean, 0, 0);
     CHECK_ARE(inverse_std, 1, 1);
@@ -153,14 +157,16 @@ static void RN(test_norms)(void)
                                  inverse_std, y, 2) == CR_OK, "batch norm");
     CHECK_ARE(y, 0, 3, 2, -1);
     CHECK_ARE(running_variance, 0.75, 0.75); /* half of 1 and half of the unbiased 1/2 */
-    CHECK(RN(batch_norm_backward)(1, 2, 2, x, 2, gamma, mean, inverse_std, dy, 2, dgamma, dbeta, dx, 2) == CR_OK, "back");
+    CHECK(RN(batch_norm_backward)(1, 2, 2, x, 2, gamma, mean, inverse_std, dy, 2, dgamma, dbeta, dx, 2) == CR_OK,
+          "back");
     CHECK_ARE(dx, 0, 0, 0, 0);
     CHECK_ARE(dbeta, 2, 2);
     running_variance[0] = running_variance[1] = 0.25;
     CHECK(RN(batch_norm_forward)(0, 2, 2, epsilon, 0.5, x, 2, gamma, beta, running_mean, running_variance, mean,
                                  inverse_std, y, 2) == CR_OK, "batch norm, inference");
     CHECK_ARE(y, 0, 3, 2, -1);
-    CHECK(RN(batch_norm_backward)(0, 2, 2, x, 2, gamma, mean, inverse_std, dy, 2, dgamma, dbeta, dx, 2) == CR_OK, "back");
+    CHECK(RN(batch_norm_backward)(0, 2, 2, x, 2, gamma, mean, inverse_std, dy, 2, dgamma, dbeta, dx, 2) == CR_OK,
+          "back");
     CHECK_ARE(dx, 2, 4, 2, 4);
 }
 
@@ -174,7 +180,8 @@ typedef struct RN(results) {
 
 static void RN(compute)(int mode, RN(results) *r)
 {
-    const REAL x[] = {(REAL)0.1, (REAL)-0.7, (REAL)2.3, (REAL)-1.9}, target[] = {1, 0, 0, 1}, gamma[] = {1, 3}, beta[] = {0, 1};
+    const REAL x[] = {(REAL)0.1, (REAL)-0.7, (REAL)2.3, (REAL)-1.9}, target[] = {1, 0, 0, 1},
+               gamma[] = {1, 3}, beta[] = {0, 1};
     const REAL weight[] = {(REAL)0.1, (REAL)0.7}, tiny[] = {CR_DTYPE == 32 ? (REAL)-1e-40 : (REAL)-1e-310};
     const REAL tenth = (REAL)0.1f, odd[] = {1, (REAL)NAN, (REAL)-INFINITY};
     const REAL w[] = {tiny[0], tiny[0]}, one[] = {1, 1, 1, 1};

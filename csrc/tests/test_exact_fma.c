@@ -9,21 +9,12 @@
 #if defined(__SIZEOF_INT128__) && !defined(CR_EXACT_FMA_H)
 #include "../exact_fma.h"
 
-static uint64_t state = 0x9e3779b97f4a7c15u;
-
-static uint64_t draw(void)
-{
-    state ^= state << 13;
-    state ^= state >> 7;
-    state ^= state << 17;
-    return state * 0x2545F4914F6CDD1Du;
-}
-
 /* A double of random sign whose exponent field is `field` of 0 .. 2047; some have few bits, so that ties come up. */
 static double make(int field)
 {
-    const uint64_t sparse = draw() & 1 ? ~(uint64_t)0 : ~(uint64_t)0 << (draw() % 52);
-    const uint64_t bits = (draw() & (uint64_t)1 << 63) | (uint64_t)field << 52 | ((draw() & sparse) & 0xfffffffffffffu);
+    const uint64_t sparse = cr_check_bits() & 1 ? ~(uint64_t)0 : ~(uint64_t)0 << (cr_check_bits() % 52);
+    const uint64_t bits = (cr_check_bits() & (uint64_t)1 << 63) | (uint64_t)field << 52
+                          | ((cr_check_bits() & sparse) & 0xfffffffffffffu);
     double v;
     memcpy(&v, &bits, sizeof v);
     return v;
@@ -45,7 +36,8 @@ static int within(int64_t field) { return field < 0 ? 0 : field > 2046 ? 2046 : 
 int main(void)
 {
     const int n = cr_check_quick() ? 20000 : 1000000;
-    static const double odd[] = {0.0, -0.0, 1.0, -1.0, 0x1p-1074, -0x1p-1074, 0x1p-1022, 0x1.fffffffffffffp1023, INFINITY,
+    static const double odd[] = {0.0, -0.0, 1.0, -1.0, 0x1p-1074, -0x1p-1074, 0x1p-1022, 0x1.fffffffffffffp1023,
+                                  INFINITY,
                                  -INFINITY, NAN, 0x1p-537, 0x1.8p-538, 3.0};
     const size_t n_odd = sizeof odd / sizeof odd[0];
     const volatile double tiny = 0x1p-1000;
@@ -58,12 +50,13 @@ int main(void)
     }
     for (int i = 0; i < n; i++) {
         /* The exponent of c lies around that of the product: 1023 is the bias. */
-        const int f_a = (int)(draw() % 2047), f_b = (int)(draw() % 2047);
-        const int f_c = within(f_a + f_b - 1023 + (int)(draw() % 240) - 120);
+        const int f_a = (int)(cr_check_bits() % 2047), f_b = (int)(cr_check_bits() % 2047);
+        const int f_c = within(f_a + f_b - 1023 + (int)(cr_check_bits() % 240) - 120);
         const double a = make(f_a), b = make(f_b);
         compare(a, b, make(f_c));
         compare(a, b, -(a * b)); /* what is left is the product's own rounding error */
-        compare(make(1023 - (int)(draw() % 60)), make((int)(draw() % 120)), make((int)(draw() % 60))); /* subnormal */
+        compare(make(1023 - (int)(cr_check_bits() % 60)), make((int)(cr_check_bits() % 120)),
+                make((int)(cr_check_bits() % 60))); /* subnormal */
     }
     return cr_check_summary();
 }

@@ -91,7 +91,8 @@ int main(void)
     static const char *const all[] = {"scalar", "avx2", "avx512", "neon"};
     for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
         const int offer = offered(all[i]);
-        CHECK(offer < 0 || offer == usable(all[i]), "the processor %s %s, the library %s it", offer ? "offers" : "lacks",
+        CHECK(offer < 0 || offer == usable(all[i]), "the processor %s %s, the library %s it",
+              offer ? "offers" : "lacks",
               all[i], usable(all[i]) ? "uses" : "does not use");
         if (usable(all[i])) {
             run(all[i]);

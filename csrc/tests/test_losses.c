@@ -1,5 +1,5 @@
-/* test_losses.c - the losses of every shape have the bits of the contract: those of plain C loops that add up as it says,
- * on every instruction set. What losses are is looked at by tests/test_losses.py. */
+/* test_losses.c - the losses of every shape have the bits of the contract: those of plain C loops that add up as it
+ * says, on every instruction set. What losses are is looked at by tests/test_losses.py. */
 #include <math.h>
 #include <stdint.h>
 #include <stdio.h>

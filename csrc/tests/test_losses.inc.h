@@ -25,7 +25,8 @@ static double RN(reference)(const RN(call) *c, REAL *grad)
         total_weight += c->weight != NULL ? (double)c->weight[r] : 1;
     }
     const REAL scale = (REAL)(!c->mean ? 1 : total_weight != 0 ? 1 / total_weight : 0);
-    const double finish = c->kind == CR_SQUARED_ERROR ? 0.5 : c->kind == CR_MEAN_SQUARED_ERROR ? 1 / (double)c->n_out : 1;
+    const double finish = c->kind == CR_SQUARED_ERROR ? 0.5 : c->kind == CR_MEAN_SQUARED_ERROR
+                          ? 1 / (double)c->n_out : 1;
     for (size_t r = 0; r < c->n_rows; r++) {
         const REAL w = c->weight != NULL ? c->weight[r] : 1;
         REAL sums[16] = {0};
@@ -64,8 +65,8 @@ static void RN(check_call)(const RN(call) *c, double loss, const REAL *grad)
             memset(own + r * c->ld, 0x55, c->n_out * sizeof(REAL));
         }
         const cr_status status =
-            RN(loss)(c->kind, &options, c->mean, c->n_rows, c->n_out, place == 1 ? own : c->prediction, c->ld, c->target,
-                     c->ld, c->labels, c->weight, place == 2 ? NULL : own, place == 2 ? 0 : c->ld, &got);
+            RN(loss)(c->kind, &options, c->mean, c->n_rows, c->n_out, place == 1 ? own : c->prediction, c->ld,
+                     c->target, c->ld, c->labels, c->weight, place == 2 ? NULL : own, place == 2 ? 0 : c->ld, &got);
         size_t n_wrong = 0;
         for (size_t r = 0; place != 2 && r < c->n_rows; r++) {
             for (size_t j = 0; j < c->n_out; j++) {

@@ -245,7 +245,8 @@ static void test_laps(void)
         while (cr_seconds() - before < 1e-3) {}
         cr_lap_end(&timed);
     }
-    CHECK(pace.n_timed == 1 && pace.of_present >= 1e-3 && pace.of_present < 60.0, "a pass of 1 ms: %g s", pace.of_present);
+    CHECK(pace.n_timed == 1 && pace.of_present >= 1e-3 && pace.of_present < 60.0, "a pass of 1 ms: %g s",
+              pace.of_present);
 }
 
 static void test_rule(void)

@@ -12,20 +12,9 @@
 #include "../kernel_table.h"
 #include "check.h"
 
-/* xorshift64*: the same cases on every machine. */
-static uint64_t random_state = 0x9E3779B97F4A7C15u;
-
-static uint64_t random_bits(void)
-{
-    random_state ^= random_state >> 12;
-    random_state ^= random_state << 25;
-    random_state ^= random_state >> 27;
-    return random_state * 0x2545F4914F6CDD1Du;
-}
-
 static size_t random_below(size_t n)
 {
-    return (size_t)((random_bits() >> 33) % n);
+    return (size_t)((cr_check_bits() >> 33) % n);
 }
 
 /* What can run here. */

@@ -4,7 +4,7 @@
 static REAL V(random)(void)
 {
     /* One in eight is zero, of either sign: relu and the sign of a sum care. */
-    const uint64_t bits = random_bits();
+    const uint64_t bits = cr_check_bits();
     if ((bits & 7) == 0) {
         return (bits & 8) != 0 ? (REAL)0 : -(REAL)0;
     }

@@ -1,6 +1,7 @@
 /* test_simd.c - holds one header of simd/ to the vocabulary of simd/README.md.
  *
- * Compiled once per target, with that target's flags and -DCR_ISA=<name>; link with cpu.c and libm.
+ * Compiled once per target, with that target's flags, -DCR_ISA=<name> and -DCR_SIMD_HEADER='"simd/<name>.h"', and
+ * linked with the library.
  */
 #if defined(__linux__) && !defined(_GNU_SOURCE)
 #define _GNU_SOURCE /* MAP_ANONYMOUS */
@@ -25,23 +26,9 @@
 
 #define CR_TEXT_(x) #x
 #define CR_TEXT(x) CR_TEXT_(x)
-#ifndef CR_SIMD_HEADER
-#define CR_SIMD_HEADER CR_TEXT(../simd/CR_ISA.h)
-#endif
 #include CR_SIMD_HEADER
 
 /* ---- what both dtypes share ----------------------------------------------------------------- */
-
-/* xorshift64*: the same cases on every machine. */
-static uint64_t random_state = 0x9E3779B97F4A7C15u;
-
-static uint64_t random_bits(void)
-{
-    random_state ^= random_state >> 12;
-    random_state ^= random_state << 25;
-    random_state ^= random_state >> 27;
-    return random_state * 0x2545F4914F6CDD1Du;
-}
 
 #if defined(__linux__)
 /* Whether this is qemu's translator. Its vmaskmovps and vmaskmovpd (7.2) read all lanes, also those that the mask
