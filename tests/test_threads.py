@@ -41,6 +41,40 @@ def python(code, **environment):
                           timeout=120)  # fmt: skip
 
 
+# -- the interpreter's lock ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["sum_squares", "count_not_finite", "penalty"])
+def test_long_looks_at_an_array_let_other_threads_run(name):
+    n = 4_000_000
+    x = np.ones(n)
+    network = _core.Network(n, [cr.Dense(1, use_bias=False, l2=0.1).core_spec()], x, np.ones(n), None, 0)
+    look = network.penalty if name == "penalty" else lambda: getattr(_core, name)(x)
+    began, done = threading.Event(), []
+
+    def work():
+        began.set()
+        look()
+        done.append(1)
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(100.0)  # no thread loses the lock but by giving it up
+    try:
+        for _ in range(20):  # this thread may be woken late, but not every time
+            thread = threading.Thread(target=work)
+            thread.start()
+            began.wait(60)
+            ran = not done
+            thread.join(60)
+            began.clear()
+            done.clear()
+            if ran:
+                break
+    finally:
+        sys.setswitchinterval(interval)
+    assert ran
+
+
 # -- the limit -----------------------------------------------------------------------------------------------------
 
 

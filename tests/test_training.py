@@ -547,9 +547,13 @@ def test_threads_may_predict_with_one_model_at_once(rng):
     model = compiled(everything())
     x = rng.normal(size=(400, N_IN))
     expected, wrong = model.predict(x).tobytes(), []
+    y = np.arange(400) % model.n_out
+    loss = model.evaluate(x, y)  # penalties included
 
     def work():
         for _ in range(30):
+            if model.evaluate(x, y) != loss:
+                wrong.append(1)
             if model.predict(x).tobytes() != expected or model(x[:7]).tobytes() != expected[: 7 * 4 * 8]:
                 wrong.append(1)
 

@@ -206,8 +206,8 @@ def measure(n_in: int, layers: list[LayerSpec]) -> tuple[int, int, int]: ...
 class Network:
     """A cr_network over the caller's flat arrays, which it keeps alive and whose dtype is its own.
 
-    `predict` may run in several threads at once. Every other method that computes or changes something raises
-    RuntimeError ("this model is already training in another thread") while another thread is inside one.
+    `predict` and `penalty` may run in several threads at once. Every other method that computes or changes something
+    raises RuntimeError ("this model is already training in another thread") while another thread is inside one.
 
     Parameters
     ----------

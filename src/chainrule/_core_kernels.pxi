@@ -377,9 +377,14 @@ def sum_squares(np.ndarray x not None):
     cdef int dtype = _real("x", x)
     cdef Vector a
     _vector(&a, "x", x, dtype, READ)
+    cdef double result
+    cdef PyThreadState *state = _unlock(<double>a.n)
     if dtype == np.NPY_FLOAT32:
-        return cr.cr_sum_squares_f32(a.n, a.f32)
-    return cr.cr_sum_squares_f64(a.n, a.f64)
+        result = cr.cr_sum_squares_f32(a.n, a.f32)
+    else:
+        result = cr.cr_sum_squares_f64(a.n, a.f64)
+    _lock(state)
+    return result
 
 
 def count_not_finite(np.ndarray x not None):
@@ -387,9 +392,14 @@ def count_not_finite(np.ndarray x not None):
     cdef int dtype = _real("x", x)
     cdef Vector a
     _vector(&a, "x", x, dtype, READ)
+    cdef size_t result
+    cdef PyThreadState *state = _unlock(<double>a.n)
     if dtype == np.NPY_FLOAT32:
-        return cr.cr_count_not_finite_f32(a.n, a.f32)
-    return cr.cr_count_not_finite_f64(a.n, a.f64)
+        result = cr.cr_count_not_finite_f32(a.n, a.f32)
+    else:
+        result = cr.cr_count_not_finite_f64(a.n, a.f64)
+    _lock(state)
+    return result
 
 
 # -- random numbers: `out` is filled from word (or element) first_index of the stream ------------------

@@ -89,8 +89,9 @@ cdef inline bint _overlap(const Matrix *a, const Matrix *b, size_t item) noexcep
 cdef class Network:
     """A cr_network over the caller's flat arrays, which it keeps alive.
 
-    `predict` may run in several threads at once. Everything that writes to the network's work arrays
-    or parameters takes a flag first, and is refused with RuntimeError while another thread holds it.
+    `predict` and `penalty`, of which evaluations are made, may run in several threads at once. Everything that writes to
+    the network's work arrays or parameters takes a flag first, and is refused with RuntimeError while another thread
+    holds it.
     """
 
     cdef cr.cr_network *_c
@@ -311,8 +312,11 @@ cdef class Network:
         self._check_step(status)
 
     def penalty(self):
-        """Sum of the penalties l1 sum|w| + l2 sum w^2."""
-        return cr.cr_network_penalty(self._c)
+        """Sum of the penalties l1 sum|w| + l2 sum w^2; safe from several threads at once, as predict is."""
+        cdef PyThreadState *state = _unlock(<double>self._n_parameters)
+        cdef double penalty = cr.cr_network_penalty(self._c)
+        _lock(state)
+        return penalty
 
     # -- training --
 
