@@ -34,8 +34,8 @@ typedef struct subject {
     double from, to;             /* where doubles are tried evenly: from one limit to the other */
 } subject;
 
-/* float: the largest error over all inputs, that of kernels/README.md. double: up to a tenth above the largest seen, which
- * stands there. tests/bounds.py has the same numbers (tests/test_bounds.py). */
+/* float: the largest error over all inputs, that of kernels/README.md. double: up to a tenth above the largest seen,
+ * which stands there. tests/bounds.py has the same numbers (tests/test_bounds.py). */
 static const subject subjects[] = {
     {"exp", 0, CR_EXP, 0.94, 1.01, 1, 0, INFINITY, -746, 710},
     {"log", 0, CR_LOG, 0.97, 0.95, 1, NONE, NONE, 0, 4},
