@@ -236,6 +236,38 @@ def own(full):
     return full.partition(".")[2] if full.split(".")[0] == "chainrule" else None
 
 
+# What each file of C above the kernels may know of the others; its own header, and parts that it is made of, too.
+C_ROOMS = {
+    "activations.c": {"chainrule.h"},
+    "common.c": {"kernel_table.h"},
+    "cpu.c": set(),
+    "dispatch.c": {"cpu.h", "kernel_table.h", "team.h"},
+    "random.c": {"cpu.h", "kernel_table.h"},
+    "pace.c": {"team.h"},
+    "team.c": {"cpu.h", "portability.h"},
+    "arrays.c": {"cpu.h", "kernel_table.h", "pace.h", "team.h"},
+    "network/network.c": {"cpu.h", "team.h"},
+    "network/network_f32.c": {"team.h"},
+    "network/network_f64.c": {"team.h"},
+    "network/network.h": {"kernel_table.h", "pace.h"},
+    "kernel_table.h": {"chainrule.h", "philox.h"},
+    "chainrule.h": set(), "cpu.h": {"portability.h"}, "exact_fma.h": {"portability.h"}, "pace.h": set(),
+    "philox.h": {"portability.h"}, "portability.h": {"exact_fma.h"}, "team.h": set(),
+}  # fmt: skip
+
+
+def test_c_knows_only_what_is_below():
+    files = {path.relative_to(CSRC).as_posix() for folder in (CSRC, CSRC / "network") for path in folder.glob("*.[ch]")}
+    assert {file for file in files if not file.endswith(".inc.h")} == set(C_ROOMS)
+    for file, allowed in C_ROOMS.items():
+        path = CSRC / file
+        known = {path.parent.joinpath(inside[1:-1]).resolve() for inside in includes(path) if inside.startswith('"')}
+        names = {inside.relative_to(CSRC).as_posix() for inside in known}
+        own = {file.removesuffix(".c") + ".h", "network/network.h" if file.startswith("network/") else file}
+        others = {one for one in names if not one.endswith(".inc.h") and not one.startswith("kernels/")} - own
+        assert others <= allowed, f"{file} includes {sorted(others - allowed)}"
+
+
 # From the user's end to the C end; a file may import from its own line and from those below it.
 ROOMS = """
 __main__
