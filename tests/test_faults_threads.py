@@ -1,7 +1,9 @@
 """One model and several threads, or a signal in the middle: whole steps, and nothing that cannot be loaded."""
 
+import contextlib
 import copy
 import gc
+import os
 import signal
 import threading
 import time
@@ -10,13 +12,16 @@ import weakref
 import numpy as np
 import pytest
 from models import Pass, compiled, counts, each_engine, layers_of, state
+from tools import EMULATED
 
 import chainrule as cr
 
+WIDTH = 16 if EMULATED else 512
 
-def big(optimizer="adam", n_in=256, **settings):
+
+def big(optimizer="adam"):
     """A model whose step takes long enough to be met in the middle."""
-    return compiled([cr.Dense(512, "relu"), cr.Dense(10)], optimizer, n_in=n_in, n_out=10, dtype="float32", **settings)
+    return compiled([cr.Dense(WIDTH, "relu"), cr.Dense(10)], optimizer, n_in=256, n_out=10, dtype="float32")
 
 
 @pytest.fixture
@@ -318,3 +323,179 @@ def test_a_history_whose_figures_are_none_is_refused():
     model.fit(np.zeros((4, 5)), np.zeros(4, int))
     with pytest.raises(ValueError, match=r"^the figures of an epoch in the state of History must be a dict, got None$"):
         cr.History().load_state_dict({"entries": [[0, None]]})
+
+
+# -- waiting that must end -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+@pytest.mark.parametrize("call", ["get_weights", "set_weights", "assign", "copy", "fit"])
+def test_a_child_of_a_process_in_training_does_not_wait_for_it(call, data):
+    x, y = data
+    model, weights = big(), big().get_weights()
+    calls = {
+        "get_weights": model.get_weights,
+        "set_weights": lambda: model.set_weights(weights),
+        "assign": lambda: setattr(model.layers[0], "weight", weights[0]),
+        "copy": lambda: copy.deepcopy(model),
+        "fit": lambda: model.fit(x[:64], y[:64]),
+    }
+    done, statuses = [], []
+    stop = cr.LambdaCallback(on_epoch_end=lambda epoch, logs: setattr(model, "stop_training", bool(done)))
+    with Thread(target=model.fit, args=(x, y), kwargs={"epochs": 10**6, "batch_size": 2048, "callbacks": [stop]}):
+        try:
+            for _ in range(8):
+                time.sleep(0.003)
+                child = os.fork()
+                if child == 0:
+                    signal.alarm(20)  # its end, if the call waits for a thread that is not here
+                    try:
+                        calls[call]()
+                    except RuntimeError:
+                        os._exit(7)
+                    finally:
+                        os._exit(0)
+                statuses.append(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+        finally:
+            done.append(True)
+    assert set(statuses) <= {0, 7}
+
+
+@pytest.mark.parametrize("own", [False, True], ids=["three calls", "own loss"])
+def test_a_loop_of_ones_own_lets_others_look(own, rng):
+    """The flag is free between the parts of a step only."""
+    x, y = rng.normal(size=(300, 256)), rng.normal(size=(300, 1))
+
+    def loss(prediction, target):
+        return float(((prediction - target) ** 2).mean()), 2 * (prediction - target) / len(target)
+
+    model, done = compiled([cr.Dense(WIDTH, "tanh"), cr.Dense(1)], loss=loss, n_in=256), []
+
+    def train():
+        while not done:
+            if own:
+                model.train_step(x, y)
+            else:
+                model.backward(loss(model.forward(x, training=True), y)[1])
+                model.update()
+
+    with Thread(target=train):
+        try:
+            start = time.monotonic()
+            for _ in range(5):
+                model.get_weights()
+            assert time.monotonic() - start < 60
+        finally:
+            done.append(True)
+
+
+def test_of_two_errors_at_the_end_of_training_a_ctrl_c_is_raised(rng):
+    def fail(error):
+        raise error
+
+    callbacks = [cr.LambdaCallback(on_train_end=lambda e=e: fail(e)) for e in (ValueError("a"), KeyboardInterrupt())]
+    with pytest.raises(KeyboardInterrupt):
+        compiled().fit(rng.normal(size=(4, 5)), np.zeros(4, int), callbacks=callbacks)
+
+
+@needs_timer
+def test_a_handler_that_trains_while_its_thread_waits_to_copy(data):
+    x, y = data
+    model, done = big(), []
+    model.train_step(x, y)
+
+    def step(n):
+        with contextlib.suppress(RuntimeError):  # the other one is at it
+            model.train_step(x[:n].copy(), y[:n].copy())
+
+    def train():
+        while not done:
+            step(2048)
+
+    with Thread(target=train):
+        try:
+            with Signal(lambda: step(8), 0.003):
+                for _ in range(60):
+                    model.get_weights()
+        finally:
+            done.append(True)
+
+
+def test_a_model_compiled_while_it_is_looked_at_is_a_whole_one(data, monkeypatch, tmp_path):
+    from chainrule.io import state as module
+
+    x, y = data
+    model, look = big(), module._look
+    model.fit(x, y, batch_size=512)
+
+    def slow(*arguments):
+        arrays = look(*arguments)
+        if model._run is not None:
+            model.compile("adam", "softmax_cross_entropy")
+        return arrays
+
+    monkeypatch.setattr(module, "_look", slow)
+    model.save(tmp_path / "m.npz")
+    assert cr.load(tmp_path / "m.npz")._run is None
+
+
+@each_engine
+def test_weights_read_within_a_step_go_with_its_statistics_from_before(python, rng):
+    """A loss that looks at the model that it is computed for."""
+    x, y = rng.normal(size=(20, 5)), np.arange(20) % 3
+    seen = []
+
+    def looking(prediction, target):
+        seen.append((model.get_weights(), copy.deepcopy(model).get_weights()))
+        return own_loss(prediction, target)
+
+    model = compiled([cr.Dense(6), cr.BatchNorm(), *([Pass()] if python else []), cr.Dense(3)], loss=looking)
+    before = model.get_weights()
+    model.train_step(x, y)
+    assert len(seen) == 1
+    for weights in seen[0]:
+        assert [w.tobytes() for w in weights] == [w.tobytes() for w in before]
+
+
+@pytest.mark.parametrize("when", ["forward", "backward"])
+def test_a_pass_within_a_step_through_python_layers_is_an_error(when, rng):
+    class Looks(Pass):
+        def forward(self, x, training=False):
+            self.look("forward", training)
+            return x
+
+        def backward(self, dy):
+            self.look("backward", True)
+            return dy
+
+        def look(self, where, training):
+            if where == when and training:
+                model.predict(np.zeros((4, 5)))
+
+    x, y = rng.normal(size=(20, 5)), np.arange(20) % 3
+    model = compiled([cr.Dense(6), Looks(), cr.Dense(3)])
+    before = state(model)
+    with pytest.raises(RuntimeError, match=r"with no step, predict or evaluate between"):
+        model.train_step(x, y)
+    assert state(model) == before
+    model.predict(x)
+
+
+def test_a_gradient_check_waits_for_a_step_of_another_thread(rng):
+    x, y = rng.normal(size=(60, 5)), np.arange(60) % 3
+    models = [compiled(layers_of(True)) for _ in range(2)]
+    models[0].fit(x, y, epochs=40)
+    done = []
+
+    def check():
+        while not done:
+            cr.check_gradients(models[1], x[:3], y[:3], limit=2)
+
+    with Thread(target=check):
+        try:
+            models[1].fit(x, y, epochs=40)
+        finally:
+            done.append(True)
+    assert models[0]._engine.steps == models[1]._engine.steps
+    assert models[0].parameters.tobytes() == models[1].parameters.tobytes()

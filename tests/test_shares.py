@@ -18,7 +18,7 @@ def test_one_output_has_two_classes_also_where_the_data_has_one(loss, classes, r
 
 
 @pytest.mark.parametrize(
-    ("split", "n"), [(0.29, 29), (0.57, 57), (0.58, 58), (0.295, 30), (0.07, 7), (0.001, 1), (0.99, 99)]
+    ("split", "n"), [(0.29, 29), (0.57, 57), (0.58, 58), (0.295, 30), (0.07, 7), (0.001, 1), (1e-9, 1), (0.99, 99)]
 )
 def test_a_share_for_validation_is_the_number_that_it_says(split, n, rng):
     seen = []

@@ -38,6 +38,15 @@ def test_settings_of_a_built_layer_are_fixed(layer, name, value):
     setattr(unbuilt, name, getattr(unbuilt, name))  # nothing knows it yet
 
 
+def test_a_loss_derived_from_ours_may_set_what_it_likes():
+    class Double(cr.losses.Huber):
+        def __init__(self, delta=1.0):
+            super().__init__(delta)
+            self.delta = 2 * delta
+
+    assert Double(3.0).delta == 6.0
+
+
 def test_what_was_compiled_is_fixed():
     loss = cr.losses.Huber(1.0)
     model = compiled(optimizer=cr.SGD(0.5), loss=loss)
@@ -65,6 +74,13 @@ def test_an_activation_before_a_loss_that_has_it_is_warned_of(last, loss, own, t
         cr.load(tmp_path / "m.npz")  # has been warned of before
 
 
+def test_a_warning_that_is_an_error_leaves_the_model_as_it_was():
+    model = compiled([cr.Dense(3, "sigmoid")], loss="squared_error")
+    with refused(model, UserWarning, r"^the last layer ends in sigmoid"):
+        model.compile("adam", "sigmoid_cross_entropy")
+    assert model.loss.name == "squared_error"
+
+
 def test_scores_under_cross_entropy_are_named_as_the_cause(x, labels):
     model = compiled(loss="cross_entropy")
     match = r": cross_entropy takes probabilities, Dense\(3\) gives scores; softmax_cross_entropy takes these$"
@@ -73,6 +89,14 @@ def test_scores_under_cross_entropy_are_named_as_the_cause(x, labels):
 
 
 # -- a training loop of one's own ------------------------------------------------------------------------------------
+
+
+def test_a_norm_that_nothing_reaches_clips_nothing(x, labels):
+    models = [compiled(optimizer=cr.SGD(0.1, clip_norm=norm), dtype="float32") for norm in (None, 1e300)]
+    for model in models:
+        model.fit(x, labels)
+    np.testing.assert_array_equal(models[0].parameters, models[1].parameters)
+
 
 OPTIMIZERS = [cr.SGD(0.1), cr.SGD(0.1, momentum=0.9, clip_norm=0.5), cr.Adam(cr.schedules.Step(0.1, 2))]
 

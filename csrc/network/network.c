@@ -347,14 +347,15 @@ cr_status cr_network_set_loss(cr_network *net, cr_loss loss, const cr_loss_optio
 
 static int optimizer_is_sound(const cr_optimizer *o, cr_dtype dtype)
 {
-    const double settings[] = {o->momentum, o->weight_decay, o->beta_1, o->beta_2, o->epsilon, o->rho, o->clip_norm,
+    const double settings[] = {o->momentum, o->weight_decay, o->beta_1, o->beta_2, o->epsilon, o->rho,
                                o->clip_value};
     for (size_t i = 0; i < sizeof settings / sizeof settings[0]; i++) {
         if (!(settings[i] >= 0.0) || !is_held(dtype, settings[i])) {
             return 0;
         }
     }
-    if (o->clip_value > 0.0 && !is_held_above_0(dtype, o->clip_value)) {
+    if (!(o->clip_norm >= 0.0) || !isfinite(o->clip_norm) /* compared with a norm in double */
+        || (o->clip_value > 0.0 && !is_held_above_0(dtype, o->clip_value))) {
         return 0;
     }
     switch (o->kind) {

@@ -41,8 +41,8 @@ def real(name: str, value: Any, *, objects: bool = False) -> Array:
         array = np.asarray(value)
     except ValueError as error:
         raise ValueError(f"{name} is not an array: {error}") from None
-    if objects and array.dtype == object and array.ndim and {*map(type, array.flat)} <= _NUMBERS:
-        array = np.array(array.tolist())
+    if objects:
+        array = without_objects(array)
     if array.dtype.kind not in "fiub":
         inside = array.item() if array.ndim == 0 and array.dtype == object else value
         hint = ""
@@ -51,6 +51,13 @@ def real(name: str, value: Any, *, objects: bool = False) -> Array:
         elif name.startswith("y") and array.size and isinstance(array.flat[0], str):
             hint = "; np.unique(y, return_inverse=True)[1] makes class labels of it"
         raise TypeError(f"{name} must hold real numbers, got dtype {array.dtype} ({type(inside).__name__}){hint}")
+    return array
+
+
+def without_objects(array: Array) -> Array:
+    """Return an array of objects that are all numbers as one of numbers; any other as it is."""
+    if array.dtype == object and array.ndim and {*map(type, array.flat)} <= _NUMBERS:
+        return np.array(array.tolist())
     return array
 
 
@@ -111,12 +118,22 @@ def contiguous(array: Array, dtype: np.dtype[Any]) -> Array:
 
 def converted(array: Array, dtype: np.dtype[Any]) -> Array:
     """Return a copy in C order as `dtype`, each element rounded to nearest whatever mode the caller is in."""
-    with _core.StandardMode(), np.errstate(under="ignore"):
-        return np.array(array, dtype=dtype, order="C", copy=True)
+    with _core.StandardMode():
+        if not _narrows(array, dtype):
+            return np.array(array, dtype=dtype, order="C", copy=True)
+        with np.errstate(under="ignore"):
+            return np.array(array, dtype=dtype, order="C", copy=True)
+
+
+def _narrows(array: Array, dtype: np.dtype[Any]) -> bool:
+    """Whether numbers of the array may be too small or too great for `dtype`."""
+    return array.dtype.kind == "f" and array.dtype.itemsize > dtype.itemsize
 
 
 def held(name: str, array: Array, dtype: np.dtype[Any]) -> Array:
     """Return a copy in C order as `dtype`; ValueError if a finite number is beyond it."""
+    if not _narrows(array, dtype):
+        return converted(array, dtype)
     with np.errstate(over="ignore"):
         result = converted(array, dtype)
     beyond = np.isinf(result) & np.isfinite(array)

@@ -62,6 +62,18 @@ def measure(size_t n_in, list layers not None):
 # Seconds between two looks at whether another thread is done.
 cdef double PAUSE = 1e-4
 
+# How often this process was forked from another.
+cdef int forks = 0
+
+
+def _count_fork():
+    global forks
+    forks += 1
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_count_fork)
+
 
 cdef bint _all_weights_sound(const Vector *weight, int dtype) noexcept:
     """Whether every sample weight is 0 or a positive normal number, and so is the sum; see `_arrays.sample_weights`."""
@@ -96,8 +108,10 @@ cdef class Network:
 
     cdef cr.cr_network *_c
     cdef cr_busy_flag _busy
-    cdef int _waiting          # threads that want the flag between two steps, to copy
+    cdef dict _waiters         # threads that want the flag between two steps, to copy: ident -> how often
     cdef bint _copying         # one of them has it
+    cdef int _forks            # `forks` when the flag was last looked at
+    cdef bint _orphaned        # a thread that this process has not, because it was forked, has the flag
     cdef int _dtype            # NPY_FLOAT32 or NPY_FLOAT64
     cdef readonly Py_ssize_t n_in
     cdef readonly Py_ssize_t n_out
@@ -150,6 +164,8 @@ cdef class Network:
         self._running.n_cols = self._running.ld = r.n
         self._running.data = r.data
         self._arrays = (parameters, gradients, running)
+        self._waiters = {}
+        self._forks = forks
         cr_busy_give(&self._busy)
 
     def __dealloc__(self):
@@ -158,7 +174,19 @@ cdef class Network:
     def __reduce__(self):
         raise TypeError("a Network cannot be pickled; the model that owns it can")
 
+    cdef int _look_for_forks(self) except -1:
+        """In the child of a fork: nobody waits, and who has the flag will not give it back."""
+        if self._forks != forks:
+            self._forks = forks
+            self._waiters.clear()
+            self._copying = False
+            self._orphaned = not cr_busy_take(&self._busy)
+            if not self._orphaned:
+                cr_busy_give(&self._busy)
+        return 0
+
     cdef int _enter(self) except -1:
+        self._look_for_forks()
         while not cr_busy_take(&self._busy):
             if not self._copying:
                 raise RuntimeError("this model is already training in another thread")
@@ -166,13 +194,19 @@ cdef class Network:
 
     cdef int _enter_to_copy(self) except -1:
         """Take the flag between two steps, waiting for the end of one that another thread takes."""
+        self._look_for_forks()
+        if self._orphaned:
+            raise RuntimeError("this process was forked while another thread of its parent trained this model")
         if not cr_busy_take(&self._busy):
-            self._waiting += 1
+            me = PyThread_get_thread_ident()
+            self._waiters[me] = self._waiters.get(me, 0) + 1
             try:
                 while not cr_busy_take(&self._busy):
                     time.sleep(PAUSE)
             finally:
-                self._waiting -= 1
+                left = self._waiters.pop(me) - 1
+                if left:  # a signal handler waited within another wait of this thread
+                    self._waiters[me] = left
         self._copying = True
         return 0
 
@@ -181,8 +215,15 @@ cdef class Network:
         cr_busy_give(&self._busy)
 
     cdef int _let_others_in(self) except -1:
-        """Before a step: leave the flag to those who wait for it. They only copy."""
-        while self._waiting > 0:
+        """Before a step, or a part of one: leave the flag to the other threads that wait for it, for some moments. They
+        only copy."""
+        cdef int i
+        self._look_for_forks()
+        for i in range(100):
+            if not self._waiters:
+                break
+            if len(self._waiters) == 1 and PyThread_get_thread_ident() in self._waiters:
+                break  # a signal handler, within a wait of its own thread
             time.sleep(PAUSE)
         return 0
 
@@ -272,6 +313,7 @@ cdef class Network:
         _matrix(&y, "out", out, self._dtype, WRITE)
         _shape("x", &a, a.n_rows, self.n_in)
         _shape("out", &y, a.n_rows, self.n_out)
+        self._let_others_in()
         self._enter()
         state = _unlock(a.n_rows * self._row_work)
         status = cr.cr_network_forward(self._c, a.n_rows, a.data, a.ld, training, y.data, y.ld)
@@ -290,6 +332,7 @@ cdef class Network:
         _matrix(&dx, "out", out, self._dtype, WRITE)
         _shape("dy", &d, d.n_rows, self.n_out)
         _shape("out", &dx, d.n_rows, self.n_in)
+        self._let_others_in()
         self._enter()
         state = _unlock(2.0 * d.n_rows * self._row_work)
         status = cr.cr_network_backward(self._c, d.n_rows, d.data, d.ld, dx.data, dx.ld)
@@ -304,6 +347,7 @@ cdef class Network:
         cdef cr.cr_status status
         cdef PyThreadState *state
         self._require_compiled(True)
+        self._let_others_in()
         self._enter()
         state = _unlock(4.0 * self._n_parameters)
         status = cr.cr_network_update(self._c, learning_rate)

@@ -15,10 +15,28 @@ class Described:
     """Base of the classes that can be written to a file."""
 
     _settings: ClassVar[tuple[str, ...]] = ()
+
+    def __repr__(self) -> str:
+        import inspect  # here: slow to load
+
+        parts = []
+        for name, parameter in inspect.signature(type(self).__init__).parameters.items():
+            if name in self._settings and hasattr(self, name):
+                value = _plain(getattr(self, name))
+                if parameter.default is parameter.empty:
+                    parts.append(repr(value))
+                elif repr(value) != repr(parameter.default):
+                    parts.append(f"{name}={value!r}")
+        return f"{type(self).__name__}({', '.join(parts)})"
+
+
+class Fixed(Described):
+    """Base of those whose settings C has a copy of, so that they cannot change from some moment on."""
+
     _made_of_settings: ClassVar[tuple[str, ...]] = ()
 
     def _instead(self) -> str | None:
-        """What to do with a new object where settings of this one cannot change, because C has its own copy of them."""
+        """What to do with a new object, because settings of this one cannot change; None while they can."""
         return None
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -27,19 +45,6 @@ class Described:
             if instead is not None:
                 raise AttributeError(f"{name} cannot be changed; make a new {type(self).__name__} and {instead}")
         super().__setattr__(name, value)
-
-    def __repr__(self) -> str:
-        import inspect  # here: slow to load
-
-        parts = []
-        for name, parameter in inspect.signature(type(self).__init__).parameters.items():
-            if name in self._settings:
-                value = _plain(getattr(self, name))
-                if parameter.default is parameter.empty:
-                    parts.append(repr(value))
-                elif repr(value) != repr(parameter.default):
-                    parts.append(f"{name}={value!r}")
-        return f"{type(self).__name__}({', '.join(parts)})"
 
 
 def _plain(value: Any) -> Any:

@@ -4,6 +4,7 @@ A model of native layers has all parameters in one flat array and a `_core.Netwo
 Python layers has a `LayerByLayer`, and each layer its own arrays. `Sequential` adds what users do with it.
 """
 
+import contextlib
 import math
 from collections.abc import Collection, Sequence
 from typing import Any
@@ -233,13 +234,18 @@ class Foundation(_core.Model):
             return _core.Undo([*running, *self._all_parameters()], counters)
         return _core.Undo(running, counters, self)
 
+    @property
+    def _alone(self) -> contextlib.AbstractContextManager[Any]:
+        """For a `with` block in which no other thread takes a step through layers in Python."""
+        return self._engine.alone if isinstance(self._engine, LayerByLayer) else contextlib.nullcontext()
+
     # -- parameters --
 
     def _all_parameters(self) -> list[Array]:
         return [array for layer in self.layers for array in layer.parameters]
 
     def _all_running(self) -> list[Array]:
-        return [array for layer in self.layers if isinstance(layer, NativeLayer) for array in layer._running()]
+        return [array for layer in self.layers for array in _running(layer)]
 
     @property
     def parameters(self) -> Array:
@@ -267,23 +273,38 @@ class Foundation(_core.Model):
         flat.flags.writeable = False
         return flat
 
-    def _weight_views(self, what: str) -> list[tuple[str, Array]]:
-        """Names and arrays in the order of `get_weights`."""
+    def _require_weights(self, what: str) -> None:
         if not self.built:
             raise RuntimeError(f"{what}: the model has no weights before it is built; call build(n_in) first")
+
+    def _weight_views(self, what: str) -> list[tuple[str, Array]]:
+        """Names and arrays in the order of `get_weights`."""
+        self._require_weights(what)
         views: list[tuple[str, Array]] = []
         for index, layer in enumerate(self.layers):
-            running = layer._running() if isinstance(layer, NativeLayer) else []
-            for i, array in enumerate([*layer.parameters, *running]):
+            for i, array in enumerate([*layer.parameters, *_running(layer)]):
                 views.append((f"weights[{len(views)}] (array {i} of layer {index}, {type(layer).__name__})", array))
         return views
 
     def get_weights(self) -> list[Array]:
         """Return copies of the weights, by layer: weight, bias; gamma, beta, running mean and variance."""
-        views = [array for _, array in self._weight_views("get_weights")]
-        assert self._engine is not None
-        counters = self._engine.counters if isinstance(self._engine, LayerByLayer) else self._engine
-        return _core.snapshot(self, views, [], counters)[2]
+        self._require_weights("get_weights")
+        engine, running = self._engine, self._all_running()
+        assert engine is not None
+        parameters = self._all_parameters()
+        if isinstance(engine, LayerByLayer):
+            with engine.alone:
+                _, _, values, statistics = _core.snapshot(self, parameters, running, engine.counters)
+        else:
+            _, _, values, flat = _core.snapshot(self, parameters, [self._running], engine)
+            statistics = [part.copy() for part in LayerByLayer.shaped(flat[0], running)]
+        of_parameters, of_running = iter(values), iter(statistics)
+        return [
+            next(copies)
+            for layer in self.layers
+            for copies, n in ((of_parameters, len(layer.parameters)), (of_running, len(_running(layer))))
+            for _ in range(n)
+        ]
 
     def set_weights(self, weights: Sequence[npt.ArrayLike]) -> None:
         """Copy weights in, in the order of `get_weights`.
@@ -306,4 +327,9 @@ class Foundation(_core.Model):
                 raise ValueError(f"{name} must have shape {view.shape}, got {array.shape}")
         # Converted first, so that a value that does not convert leaves the model as it was.
         converted = [_arrays.held(name, array, view.dtype) for array, (name, view) in zip(arrays, views, strict=True)]
-        _core.copy_all([view for _, view in views], converted, self._network)
+        with self._alone:
+            _core.copy_all([view for _, view in views], converted, self._network)
+
+
+def _running(layer: Layer) -> list[Array]:
+    return layer._running() if isinstance(layer, NativeLayer) else []

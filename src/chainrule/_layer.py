@@ -11,7 +11,7 @@ from . import _arrays, _core, initializers
 from ._checks import real_dtype, require_held, width
 from ._checks import seed as as_seed
 from ._data import matrix
-from ._describe import Described, arguments
+from ._describe import Fixed, arguments
 
 Array = npt.NDArray[Any]
 Shape = tuple[int, ...]
@@ -110,12 +110,16 @@ class View:
         array = _arrays.real(self._name, value)
         if array.shape != view.shape:
             raise ValueError(f"{self._name} must have shape {view.shape}, got {array.shape}")
+        values = _arrays.held(self._name, array, view.dtype)
         model = layer._owner() if layer._owner is not None else None
-        network = None if model is None else model._network
-        _core.copy_all([view], [_arrays.held(self._name, array, view.dtype)], network)
+        if model is None:
+            _core.copy_all([view], [values])
+        else:
+            with model._alone:
+                _core.copy_all([view], [values], model._network)
 
 
-class NativeLayer(Described, Layer):
+class NativeLayer(Fixed, Layer):
     """Base of the layers that the C library knows."""
 
     n_in: int

@@ -133,8 +133,9 @@ class History(Callback):
 
     def take_over(self, logs: dict[str, float]) -> None:
         """Record in the last epoch what callbacks have made of its figures."""
-        figures = {name: float(value) for name, value in logs.items() if isinstance(value, numbers.Real)}
-        self._entries[-1][1].update(figures)
+        figures = self._entries[-1][1]
+        if logs != figures:
+            figures.update({name: float(value) for name, value in logs.items() if isinstance(value, numbers.Real)})
 
     def state_dict(self) -> dict[str, Any]:
         # Times are left out of files, which are reproducible.

@@ -92,9 +92,10 @@ def check_gradients(
     checked = _float64_twin(model)
     if epsilon is None:
         epsilon = 2.0**-17 if checked.dtype == np.float64 else 2.0**-7
-    loss = _Loss(checked, x, y, sample_weight, number(epsilon, "epsilon", above=0.0))
-    checked._forward_shape = None  # what a forward before this has kept is lost
-    with checked._keep_statistics(weights=True) as undo:
+    epsilon = number(epsilon, "epsilon", above=0.0)
+    with checked._alone, checked._keep_statistics(weights=True) as undo:
+        loss = _Loss(checked, x, y, sample_weight, epsilon)
+        checked._forward_shape = None  # what a forward before this has kept is lost
         analytic, dx = loss.gradients()
         named = [*zip(_named(checked), analytic, strict=True), (("x", loss.x), dx)]
         pairs = {name: _chosen(gradient, *loss.numeric(array, limit)) for (name, array), gradient in named}

@@ -140,9 +140,13 @@ class LayerByLayer:
     def forward(self, x: Array, training: bool, out: Array) -> None:
         """out = model(x), each layer keeping what its backward needs."""
         with self.alone:
-            self._keeps = False
-            self._run(x, training, out)
             self._keeps = True
+            try:
+                self._run(x, training, out)
+            except BaseException:
+                self._keeps = False
+                raise
+            self._require_kept("forward fills the layers with no")
 
     def _run(self, x: Array, training: bool, out: Array) -> None:
         if training:
@@ -167,18 +171,22 @@ class LayerByLayer:
             self._backward(dy, out)
 
     def _backward(self, dy: Array, out: Array | None) -> None:
-        if not self._keeps:
-            raise RuntimeError(
-                "backward needs a forward before it, with no step, predict or evaluate between, nor in a loss function:"
-                " layers written in Python keep what belongs to the rows that they saw last"
-            )
+        self._require_kept("backward needs a forward before it, with no")
         for index in reversed(range(len(self.layers))):
             dx = self.layers[index].backward(dy)
+            self._require_kept("backward goes through the layers with no")
             dy = self._checked(dx, index, (len(dy), self._widths[index]), "backward")
         for _ in self.gradients():  # looked through here, where a step can still be taken back
             pass
         if out is not None:
             out[...] = dy
+
+    def _require_kept(self, demand: str) -> None:
+        if not self._keeps:
+            raise RuntimeError(
+                f"{demand} step, predict or evaluate between, nor in a loss function or signal handler: layers written"
+                " in Python keep what belongs to the rows that they saw last"
+            )
 
     def _checked(self, values: Any, index: int, shape: tuple[int, int], method: str) -> Array:
         if np.shape(values) != shape:

@@ -111,21 +111,14 @@ class Sequential(Foundation):
             If the last layer ends in softmax or sigmoid, and the loss has one of its own.
         """
         self._compile(optimizer, loss, metrics, restart=True)
-        assert self.loss is not None
-        last = self.layers[-1]
-        name = last.activation.name if isinstance(last, (Dense, Activation)) else ""
-        if self.loss.name in ("softmax_cross_entropy", "sigmoid_cross_entropy") and name in ("softmax", "sigmoid"):
-            own = self.loss.name.partition("_")[0]
-            warnings.warn(
-                f"the last layer ends in {name}, and {self.loss.name} applies {own} to what it gives: leave the"
-                " activation out, the loss takes scores", UserWarning, stacklevel=2,
-            )  # fmt: skip
 
     def _compile(self, optimizer: Any, loss: Any, metrics: Any, *, restart: bool) -> None:
         """`compile`; without `restart` the schedule keeps what it has learned."""
         if loss is None:
             raise TypeError(f"loss is missing: give a function, or one of {', '.join(losses.NAMES)}")
         rule, function, figures = optimizers.resolve(optimizer), losses.resolve(loss), resolve_metrics(metrics)
+        if restart:
+            self._warn_of_a_second_activation(function.name)
         with self._exclusive("compile"):
             before = self.optimizer
             rule._listen(self)
@@ -141,6 +134,15 @@ class Sequential(Foundation):
                 _core.set_all(changes)
             if before is not None and before is not rule:
                 before._leave(self)
+
+    def _warn_of_a_second_activation(self, loss: str) -> None:
+        last = self.layers[-1]
+        name = last.activation.name if isinstance(last, (Dense, Activation)) else ""
+        if loss in ("softmax_cross_entropy", "sigmoid_cross_entropy") and name in ("softmax", "sigmoid"):
+            warnings.warn(
+                f"the last layer ends in {name}, and {loss} applies {loss.partition('_')[0]} to what it gives: leave"
+                " the activation out, the loss takes scores", UserWarning, stacklevel=4,
+            )  # fmt: skip
 
     # -- the pass --
 
@@ -185,8 +187,10 @@ class Sequential(Foundation):
         """`predict`, `most` rows a native call."""
         array = self._ready(x, "predict")
         assert self._engine is not None and self.n_out is not None
-        apart = [("x", array), *(("the model's weights", weights) for weights in self._all_parameters())]
-        apart += [("the model's running statistics", values) for values in self._all_running()]
+        apart: list[tuple[str, Array]] = []
+        if out is not None:
+            apart = [("x", array), *(("the model's weights", weights) for weights in self._all_parameters())]
+            apart += [("the model's running statistics", values) for values in self._all_running()]
         result = _arrays.result("out", out, (len(array), self.n_out), self.dtype, apart)
         with _core.StandardMode():
             self._predict_rows(array, result, len(array) if most is None else most)

@@ -12,12 +12,12 @@ from typing import Any, ClassVar
 
 from . import _core, schedules
 from ._checks import choose, flag, number
-from ._describe import Described
+from ._describe import Fixed
 
 LearningRate = float | schedules.Schedule | Callable[[int], float]
 
 
-class Optimizer(Described):
+class Optimizer(Fixed):
     """Base of the optimizers. Settings are fixed once made, but for `learning_rate`."""
 
     _kind: ClassVar[str]

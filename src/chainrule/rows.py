@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from . import _core, _data
+from . import _arrays, _core, _data
 from .losses import Loss, UserLoss
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ class Rows:
             raise ValueError(f"{names[0]} must have at least one row, got shape {x.shape}")
         self._model, self._prefix = model, prefix
         self.x = x
-        self.y: Array = np.asarray(y)
+        self.y: Array = _arrays.without_objects(np.asarray(y))
         self.target: Array = _data.target(model.loss, self.y, len(x), model.n_out, model.dtype, names[1])
         # As many dimensions as the prediction has, or labels: what a user's metric subtracts is never broadcast.
         if model.n_out == 1 and self.y.ndim == 1:
@@ -37,14 +37,18 @@ class Rows:
         self.weight: Array | None = _data.sample_weight(sample_weight, len(x), model.dtype, names[2])
         if self.weight is not None and isinstance(model.loss, UserLoss):
             model.loss.check_weight()
-        for metric in model.metrics:
-            metric.check(self.y, model.n_out)
+
+    def check_metrics(self) -> None:
+        """Refuse metrics that are not for such targets and outputs, before an epoch rather than after it."""
+        assert self._model.n_out is not None
+        for metric in self._model._metrics:
+            metric.check(self.y, self._model.n_out)
 
     def figures(self, *, loss: bool = True, batch_size: int | None = None) -> dict[str, float]:
         """Loss (penalties included) and metrics, as at inference."""
         model = self._model
         assert model._engine is not None and model.loss is not None
-        if not loss and not model.metrics:
+        if not loss and not model._metrics:
             return {}
         prediction = model.predict(self.x, batch_size=batch_size)
         result = {}
@@ -53,7 +57,7 @@ class Rows:
             result["loss"] = value + model._engine.penalty()
         zero = model.loss.from_logits
         decision = {"threshold": 0.0 if zero else 0.5, "multilabel": zero and model.n_out != 1}
-        for metric in model.metrics:
+        for metric in model._metrics:
             result[metric.name] = metric(self.y, prediction, self.weight, decision)
         return {self._prefix + name: value for name, value in result.items()}
 
@@ -76,7 +80,7 @@ def split(
         names = ("x of validation_data", "y of validation_data", "sample_weight of validation_data")
         validation = Rows(model, x_val, validation_data[1], weight, prefix="val_", names=names)
     elif validation_split:
-        first = len(x) - math.ceil(round(len(x) * validation_split, 6))  # 0.07 of 100 is 7.000..1
+        first = len(x) - max(1, math.ceil(round(len(x) * validation_split, 6)))  # 0.07 of 100 is 7.000..1
         if first == 0:
             raise ValueError(f"validation_split {validation_split!r} of {len(x)} rows leaves none to train on")
         parts = []
@@ -95,6 +99,9 @@ def split(
         if not weight.any():
             raise ValueError("class_weight leaves no row of weight above 0")
         rows = Rows(model, rows.x, rows.y, weight)
+    rows.check_metrics()
+    if validation is not None:
+        validation.check_metrics()
     return rows, validation
 
 

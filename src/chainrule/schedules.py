@@ -14,12 +14,12 @@ import numpy.typing as npt
 
 from . import _core
 from ._checks import choose, integer, number
-from ._describe import Described
+from ._describe import Fixed
 
 Rates = npt.NDArray[np.float64]
 
 
-class Schedule(Described):
+class Schedule(Fixed):
     """Base of the schedules; a subclass writes `values`."""
 
     constant = False

@@ -1,6 +1,5 @@
 """The training loop: epochs in native slices, or step by step where Python code takes part."""
 
-import contextlib
 import math
 import time
 import warnings
@@ -44,8 +43,7 @@ def step(
     assert engine is not None and loss is not None
     if isinstance(engine, _core.Network) and isinstance(loss, Loss):
         return engine.train_step(x, target, weight, learning_rate)
-    alone = contextlib.nullcontext() if isinstance(engine, _core.Network) else engine.alone
-    with alone, model._keep_statistics():
+    with model._alone, model._keep_statistics():
         prediction = np.empty((len(x), engine.n_out), model.dtype)
         engine.forward(x, True, prediction)
         value, gradient = loss_of(loss, prediction, target, weight)
@@ -217,7 +215,8 @@ class _Loop:
             try:
                 callback.on_train_end()
             except BaseException as error:
-                first = first or error
+                if first is None or (isinstance(first, Exception) and not isinstance(error, Exception)):
+                    first = error  # a Ctrl-C above all
         if first is not None:
             raise first
 
@@ -286,7 +285,8 @@ class _Loop:
         progress.epoch(epoch, logs, self.history.last_seconds)
         for callback in self.callbacks:
             callback.on_epoch_end(epoch, logs)
-        self.history.take_over(logs)
+        if self.callbacks:
+            self.history.take_over(logs)
         model.optimizer.schedule.observe(logs)
         run.at = Position(epoch + 1, model._engine.steps)
         for callback in self.checkpoints:

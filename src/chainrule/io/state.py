@@ -107,15 +107,17 @@ def _describe(model: Sequential, code: bool) -> tuple[dict[str, Any], dict[str, 
     for _ in range(_LOOKS):
         run, at = model._run, None if model._run is None else model._run.at
         arrays = _look(model, engine, description)
-        if run is not None:
-            kept: list[Array] = []
-            run_description = run.describe(model, description["steps"])
-            description["run"] = _without_arrays(run_description, kept, "a callback's state")
-            description["run_arrays"] = [[array.dtype.name, list(array.shape)] for array in kept]
-            arrays.update({f"run_{i}": array for i, array in enumerate(kept)})
+        state = None if run is None else run.describe(model, description["steps"])
         if model._run is run and (run is None or run.at is at):
-            return description, arrays, objects
-    raise RuntimeError("this model is training in another thread, faster than it can be looked at")
+            break
+    else:
+        raise RuntimeError("this model is training in another thread, faster than it can be looked at")
+    if state is not None:
+        kept: list[Array] = []
+        description["run"] = _without_arrays(state, kept, "a callback's state")
+        description["run_arrays"] = [[array.dtype.name, list(array.shape)] for array in kept]
+        arrays.update({f"run_{i}": array for i, array in enumerate(kept)})
+    return description, arrays, objects
 
 
 # How often to look at a model that another thread trains: its run may come to the next epoch meanwhile.
@@ -128,7 +130,8 @@ def _look(model: Sequential, engine: _core.Network | LayerByLayer, description: 
     if isinstance(engine, LayerByLayer):
         description["widths"], description["update_dtype"] = model._widths, engine.update_dtype.name
         parameters, running = [array for _, array in engine.parameters()], engine.running()
-        steps, forwards, copies, running = _core.snapshot(model, [*parameters, *states], running, engine.counters)
+        with engine.alone:
+            steps, forwards, copies, running = _core.snapshot(model, [*parameters, *states], running, engine.counters)
         n = len(parameters)
         parameters, states, running = [engine.flat(copies[:n])], copies[n:], [np.empty(0, model.dtype), *running]
     else:
