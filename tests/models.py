@@ -43,6 +43,20 @@ def counts(quick, long):
     return pytest.mark.parametrize("count", [quick, pytest.param(long, marks=pytest.mark.long)])
 
 
+def rows_and_labels(n_rows, n_in, n_classes, dtype="f8"):
+    """The fixtures x, normal numbers, and labels, each class in turn, of a file of tests."""
+
+    @pytest.fixture
+    def x(rng):
+        return rng.normal(size=(n_rows, n_in)).astype(dtype)
+
+    @pytest.fixture
+    def labels():
+        return np.arange(n_rows) % n_classes
+
+    return x, labels
+
+
 def layers_of(python, n_out=3):
     """A small net; with a Python layer in it, it runs layer by layer."""
     return [cr.Dense(6, "tanh"), *([Pass()] if python else []), cr.Dense(n_out)]

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from models import compiled, each_engine, layers_of, refused, weight_bits
+from models import compiled, each_engine, layers_of, refused, rows_and_labels, weight_bits
 
 import chainrule as cr
 from chainrule._describe import arguments
@@ -12,14 +12,7 @@ from chainrule._describe import arguments
 N_ROWS, N_IN, N_OUT = 8, 5, 4
 
 
-@pytest.fixture
-def x(rng):
-    return rng.normal(size=(N_ROWS, N_IN)).astype("f4")
-
-
-@pytest.fixture
-def labels():
-    return np.arange(N_ROWS) % N_OUT
+x, labels = rows_and_labels(N_ROWS, N_IN, N_OUT, "f4")
 
 
 HELD = [

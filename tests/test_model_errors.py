@@ -7,7 +7,7 @@ import re
 
 import numpy as np
 import pytest
-from models import Pass, everything, refused, state
+from models import Pass, everything, refused, rows_and_labels, state
 
 import chainrule as cr
 
@@ -20,14 +20,7 @@ def layers(request):
     return everything() if request.param == "native" else [Pass(), *everything()]
 
 
-@pytest.fixture
-def x(rng):
-    return rng.normal(size=(N_ROWS, N_IN)).astype("f4")
-
-
-@pytest.fixture
-def labels():
-    return np.arange(N_ROWS) % N_OUT
+x, labels = rows_and_labels(N_ROWS, N_IN, N_OUT, "f4")
 
 
 def trained(layers, x, y, loss="softmax_cross_entropy"):

@@ -4,21 +4,14 @@ import re
 
 import numpy as np
 import pytest
-from models import compiled, refused
+from models import compiled, refused, rows_and_labels
 
 import chainrule as cr
 
 N_ROWS = 40
 
 
-@pytest.fixture
-def x(rng):
-    return rng.normal(size=(N_ROWS, 5))
-
-
-@pytest.fixture
-def labels():
-    return np.arange(N_ROWS) % 3
+x, labels = rows_and_labels(N_ROWS, 5, 3)
 
 
 # -- class weights ---------------------------------------------------------------------------------------------------

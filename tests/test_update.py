@@ -2,21 +2,14 @@
 
 import numpy as np
 import pytest
-from models import Pass, compiled, each_engine, refused, state
+from models import Pass, compiled, each_engine, refused, rows_and_labels, state
 
 import chainrule as cr
 
 N_ROWS = 40
 
 
-@pytest.fixture
-def x(rng):
-    return rng.normal(size=(N_ROWS, 5))
-
-
-@pytest.fixture
-def labels():
-    return np.arange(N_ROWS) % 3
+x, labels = rows_and_labels(N_ROWS, 5, 3)
 
 
 # -- what is fixed ---------------------------------------------------------------------------------------------------
