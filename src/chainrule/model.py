@@ -460,7 +460,7 @@ class Sequential(Foundation):
 
     # -- keeping --
 
-    def save(self, path: str | PathLike[str]) -> None:
+    def save(self, path: str | PathLike[str], *, include_optimizer: bool = True) -> None:
         """Write the model to a file: layers, weights, how it was compiled, optimizer state and counters.
 
         The file holds data only and replaces an older one in one step; `chainrule.load` reads it. Layers written
@@ -470,17 +470,20 @@ class Sequential(Foundation):
         ----------
         path : str or path-like
             Taken as it is: no extension is added.
+        include_optimizer : bool, default True
+            False, for models that are to predict only: layers, weights and running statistics, a third of the file
+            that Adam makes. Loaded, the model is not compiled. Losses and metrics may then be Python functions.
 
         Raises
         ------
         TypeError
-            If a loss, metric or schedule is a Python function, which a file cannot hold.
+            If a loss, metric or schedule that is to go in is a Python function, which a file cannot hold.
         OSError
             If the file cannot be written; an older one is then as it was.
         """
         from .io import save
 
-        save(self, path)
+        save(self, path, include_optimizer=include_optimizer)
 
     def __reduce__(self) -> Any:
         from .io.state import describe, restore

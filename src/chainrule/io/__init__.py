@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 __all__ = ["load", "save"]
 
 
-def save(model: "Sequential", path: str | PathLike[str]) -> None:
+def save(model: "Sequential", path: str | PathLike[str], *, include_optimizer: bool = True) -> None:
     """Write `model` to `path`, replacing an older file in one step: there is always a whole one.
 
     Parameters
@@ -22,18 +22,22 @@ def save(model: "Sequential", path: str | PathLike[str]) -> None:
         `Layer.get_config`), with their parameters, but without their code.
     path : str or path-like
         Taken as it is; ".npz" is a fitting ending. A symbolic link stays one: the file that it leads to is replaced.
+    include_optimizer : bool, default True
+        See `Sequential.save`.
 
     Raises
     ------
     TypeError
-        If the loss, a metric or a schedule is a Python function, or a Python layer cannot say its arguments.
+        If the loss, a metric or a schedule that is to go in is a Python function, or a Python layer cannot say its
+        arguments.
     OSError
         If the file cannot be written; an older one is untouched.
     """
+    from .._checks import flag
     from .file import write
 
     with _core.StandardMode():  # a number as text, and back, needs rounding to nearest
-        write(model, path)
+        write(model, path, flag(include_optimizer, "include_optimizer"))
 
 
 def load(path: str | PathLike[str], *, custom_objects: Mapping[str, type[Any]] | None = None) -> "Sequential":

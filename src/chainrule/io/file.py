@@ -33,11 +33,11 @@ _ENCRYPTED = 1  # a bit of the flags that a zip file has for each member
 _LARGEST_JSON = 2**24  # thousands of layers; a description is a few hundred bytes a layer
 
 
-def write(model: Sequential, path: str | PathLike[str]) -> None:
+def write(model: Sequential, path: str | PathLike[str], include_optimizer: bool) -> None:
     """`chainrule.io.save`."""
     path = path_text(path)
     target = _target(path)
-    description, arrays, _ = describe(model, code=False)
+    description, arrays, _ = describe(model, code=False, include_optimizer=include_optimizer)
     folder = os.path.dirname(target)
     mode = _mode(path)
     temporary = os.path.join(folder, f".chainrule-{secrets.token_hex(8)}")

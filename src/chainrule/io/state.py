@@ -37,7 +37,9 @@ class MissingCode(ValueError):
     """The file is sound, but names Python code that was not given."""
 
 
-def describe(model: Sequential, *, code: bool) -> tuple[dict[str, Any], dict[str, Array], dict[str, Any]]:
+def describe(
+    model: Sequential, *, code: bool, include_optimizer: bool = True
+) -> tuple[dict[str, Any], dict[str, Array], dict[str, Any]]:
     """Return (description, arrays, code): restore(*describe(model, ...)) is the same model.
 
     Parameters
@@ -45,9 +47,11 @@ def describe(model: Sequential, *, code: bool) -> tuple[dict[str, Any], dict[str
     code : bool
         Whether layer classes, and losses, metrics and schedules that are Python functions, may go into the third
         part, as they are. Else layer classes are left out, and functions are a TypeError.
+    include_optimizer : bool
+        False: the model as it was before `compile`, but with its weights; no run of `fit` either.
     """
     try:
-        return _describe(model, code)
+        return _describe(model, code, include_optimizer)
     except TypeError as error:
         message = str(error).replace("be written to a file", "be copied, pickled or written to a file")
         if not code or message == str(error):
@@ -55,7 +59,9 @@ def describe(model: Sequential, *, code: bool) -> tuple[dict[str, Any], dict[str
         raise TypeError(message) from error
 
 
-def _describe(model: Sequential, code: bool) -> tuple[dict[str, Any], dict[str, Array], dict[str, Any]]:
+def _describe(
+    model: Sequential, code: bool, include_optimizer: bool
+) -> tuple[dict[str, Any], dict[str, Array], dict[str, Any]]:
     objects: dict[str, Any] = {}
     own = {type(layer).__name__: type(layer) for layer in model.layers if not layers.is_native(layer)}
     if own and code:
@@ -78,36 +84,20 @@ def _describe(model: Sequential, code: bool) -> tuple[dict[str, Any], dict[str, 
         "run": None,
         "run_arrays": [],
     }
-    if model.loss is not None and model.optimizer is not None:
-        if code and not is_known(model.optimizer, _OPTIMIZERS):
-            objects["optimizer"] = model.optimizer
-        else:
-            description["optimizer"] = describe_one(model.optimizer, _OPTIMIZERS)
-        description["schedule"] = model.optimizer.schedule.state
-        if code and isinstance(model.loss, losses.UserLoss):
-            objects["loss"] = model.loss.function
-        elif code and not is_known(model.loss, losses.CLASSES):
-            objects["loss"] = model.loss
-        elif isinstance(model.loss, losses.Loss):
-            description["loss"] = describe_one(model.loss, losses.CLASSES)
-        else:
-            raise TypeError(f"the loss {model.loss.name} is a Python function, which cannot be written to a file")
-        settings = [metric.setting for metric in model.metrics]
-        functions = [setting for setting in settings if callable(setting)]
-        if functions and not code:
-            raise TypeError(f"the metric {functions[0]!r} is a Python function, which cannot be written to a file")
-        if functions:
-            objects["metrics"] = settings
-        else:
-            description["metrics"] = [list(s) if isinstance(s, tuple) else s for s in settings]
+    if include_optimizer:
+        try:
+            _describe_compiled(model, code, description, objects)
+        except TypeError as error:
+            hint = "" if code else "; include_optimizer=False leaves out how the model was compiled"
+            raise TypeError(f"{error}{hint}") from error
     arrays: dict[str, Array] = {}
     engine = model._engine
     if engine is None:
         return description, arrays, objects
     for _ in range(_LOOKS):
         run, at = model._run, None if model._run is None else model._run.at
-        arrays = _look(model, engine, description)
-        state = None if run is None else run.describe(model, description["steps"])
+        arrays = _look(model, engine, description, model._states if include_optimizer else [])
+        state = None if run is None or not include_optimizer else run.describe(model, description["steps"])
         if model._run is run and (run is None or run.at is at):
             break
     else:
@@ -120,13 +110,41 @@ def _describe(model: Sequential, code: bool) -> tuple[dict[str, Any], dict[str, 
     return description, arrays, objects
 
 
+def _describe_compiled(model: Sequential, code: bool, description: dict[str, Any], objects: dict[str, Any]) -> None:
+    """Fill in what `compile` set."""
+    if model.loss is None or model.optimizer is None:
+        return
+    if code and not is_known(model.optimizer, _OPTIMIZERS):
+        objects["optimizer"] = model.optimizer
+    else:
+        description["optimizer"] = describe_one(model.optimizer, _OPTIMIZERS)
+    description["schedule"] = model.optimizer.schedule.state
+    if code and isinstance(model.loss, losses.UserLoss):
+        objects["loss"] = model.loss.function
+    elif code and not is_known(model.loss, losses.CLASSES):
+        objects["loss"] = model.loss
+    elif isinstance(model.loss, losses.Loss):
+        description["loss"] = describe_one(model.loss, losses.CLASSES)
+    else:
+        raise TypeError(f"the loss {model.loss.name} is a Python function, which cannot be written to a file")
+    settings = [metric.setting for metric in model.metrics]
+    functions = [setting for setting in settings if callable(setting)]
+    if functions and not code:
+        raise TypeError(f"the metric {functions[0]!r} is a Python function, which cannot be written to a file")
+    if functions:
+        objects["metrics"] = settings
+    else:
+        description["metrics"] = [list(s) if isinstance(s, tuple) else s for s in settings]
+
+
 # How often to look at a model that another thread trains: its run may come to the next epoch meanwhile.
 _LOOKS = 100
 
 
-def _look(model: Sequential, engine: _core.Network | LayerByLayer, description: dict[str, Any]) -> dict[str, Array]:
+def _look(
+    model: Sequential, engine: _core.Network | LayerByLayer, description: dict[str, Any], states: list[Array]
+) -> dict[str, Array]:
     """The arrays and counters of one moment between two steps."""
-    states = model._states
     if isinstance(engine, LayerByLayer):
         description["widths"], description["update_dtype"] = model._widths, engine.update_dtype.name
         parameters, running = [array for _, array in engine.parameters()], engine.running()
