@@ -210,6 +210,10 @@ CR_INLINE V(t) FN(column_terms)(size_t n_rows, size_t n_terms, const REAL *x, si
                                 V(t) sum)
 {
     V(t) block[V_LANES];
+    /* Or gcc would keep a pointer to each row and weight, most of them in memory, and move all on by a block (AVX2, 13
+     * terms: 1.36 times as fast, 784 terms 1.18). */
+    CR_OPAQUE(ld_x);
+    CR_OPAQUE(ld_w);
     if (n_rows == V_LANES && n_terms == V_LANES) {
         V(load_transposed)(block, x, ld_x);
 #define CR_TERM(c) sum = V(fma)(V(set1)(w[(c) * ld_w]), block[c], sum);

@@ -355,10 +355,12 @@ CR_INLINE void cr_f64_transpose(cr_f64_t r[CR_F64_LANES])
 /* From memory: half rows i and i + 4 (doubles: i + 2) come into one vector, so halves need not change places. */
 CR_INLINE void cr_f32_load_transposed(cr_f32_t r[CR_F32_LANES], const float *p, size_t ld)
 {
+    const float *below = p + 4 * ld;
+    CR_OPAQUE(below); /* one address for four rows, as instructions can hold them */
 #define CR_HALVES(to, at) \
-    r[to] = _mm256_insertf128_ps(_mm256_castps128_ps256(_mm_loadu_ps(at)), _mm_loadu_ps((at) + 4 * ld), 1);
-    CR_HALVES(0, p) CR_HALVES(1, p + ld) CR_HALVES(2, p + 2 * ld) CR_HALVES(3, p + 3 * ld)
-    CR_HALVES(4, p + 4) CR_HALVES(5, p + ld + 4) CR_HALVES(6, p + 2 * ld + 4) CR_HALVES(7, p + 3 * ld + 4)
+    r[to] = _mm256_insertf128_ps(_mm256_castps128_ps256(_mm_loadu_ps(p + (at))), _mm_loadu_ps(below + (at)), 1);
+    CR_HALVES(0, 0) CR_HALVES(1, ld) CR_HALVES(2, 2 * ld) CR_HALVES(3, 3 * ld)
+    CR_HALVES(4, 4) CR_HALVES(5, ld + 4) CR_HALVES(6, 2 * ld + 4) CR_HALVES(7, 3 * ld + 4)
 #undef CR_HALVES
     cr_avx2_transpose_in_halves(&r[0], &r[1], &r[2], &r[3]);
     cr_avx2_transpose_in_halves(&r[4], &r[5], &r[6], &r[7]);

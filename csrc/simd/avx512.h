@@ -400,11 +400,15 @@ CR_INLINE void cr_avx512_unzip_blocks_ps(__m512 *a, __m512 *b)
 /* r[0..3]: left halves of rows 0 to 7, r[8..11]: right ones; r[4..7], r[12..15]: those of rows 8 to 15. */
 CR_INLINE void cr_f32_load_transposed(cr_f32_t r[CR_F32_LANES], const float *p, size_t ld)
 {
-#define CR_HALVES(to, row)                                                         \
-    r[to] = cr_avx512_load_halves_ps(p + (row)*ld, p + ((row) + 4) * ld);          \
-    r[(to) + 8] = cr_avx512_load_halves_ps(p + (row)*ld + 8, p + ((row) + 4) * ld + 8);
-    CR_HALVES(0, 0) CR_HALVES(1, 1) CR_HALVES(2, 2) CR_HALVES(3, 3)
-    CR_HALVES(4, 8) CR_HALVES(5, 9) CR_HALVES(6, 10) CR_HALVES(7, 11)
+    const float *p4 = p + 4 * ld, *p8 = p + 8 * ld, *p12 = p + 12 * ld;
+    CR_OPAQUE(p4); /* one address for four rows, as instructions can hold them */
+    CR_OPAQUE(p8);
+    CR_OPAQUE(p12);
+#define CR_HALVES(to, upper, lower, at)                                       \
+    r[to] = cr_avx512_load_halves_ps((upper) + (at), (lower) + (at));         \
+    r[(to) + 8] = cr_avx512_load_halves_ps((upper) + (at) + 8, (lower) + (at) + 8);
+    CR_HALVES(0, p, p4, 0) CR_HALVES(1, p, p4, ld) CR_HALVES(2, p, p4, 2 * ld) CR_HALVES(3, p, p4, 3 * ld)
+    CR_HALVES(4, p8, p12, 0) CR_HALVES(5, p8, p12, ld) CR_HALVES(6, p8, p12, 2 * ld) CR_HALVES(7, p8, p12, 3 * ld)
 #undef CR_HALVES
     cr_avx512_transpose_in_blocks(&r[0], &r[1], &r[2], &r[3]);
     cr_avx512_transpose_in_blocks(&r[4], &r[5], &r[6], &r[7]);
