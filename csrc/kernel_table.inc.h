@@ -122,7 +122,10 @@ typedef struct RN(kernels) {
     void (*gather_rows)(size_t n_rows, size_t n_cols, const REAL *a, size_t ld_a, const int64_t *order, REAL *out,
                         size_t ld_out);
 
-    /* -- whole steps (kernels/small.inc.h) --------------------------------------------------------------- */
+    /* -- small networks (kernels/small.inc.h) ------------------------------------------------------------ */
+    /* layer->output = f(x w + b); layer->delta is not used */
+    void (*small_forward)(const RN(small_layer) *layer, const REAL *parameters, size_t n_rows, const REAL *x,
+                          size_t ld_x);
     /* Forward, loss, backward and update of a small dense network; gradients are left unspecified. */
     void (*small_step)(const RN(small_batch) *batch, const RN(small_layer) *layers, size_t n_layers,
                        size_t n_parameters, REAL *parameters, REAL *gradients, REAL *state_0, REAL *state_1,

@@ -52,6 +52,7 @@ static const RN(kernels) FN(table) = {
     .inverse_std = FN(inverse_std),
     .batch_norm_backward_input = FN(batch_norm_backward_input),
     .gather_rows = FN(gather_rows),
+    .small_forward = FN(small_forward),
     .small_step = FN(small_step),
 };
 

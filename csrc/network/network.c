@@ -227,6 +227,7 @@ static void make_records(cr_network *net, const cr_layer *layers)
     size_t n_in = net->n_in, parameter = 0, running = 0, keeper = CR_NONE;
     double work = 0.0; /* multiply-adds, and what is worth as many */
     net->last_active = CR_NONE;
+    net->is_small = n_in <= CR_SMALL_WIDTH && net->sizes.n_parameters <= CR_SMALL_PARAMETERS;
     for (size_t i = 0; i < net->n_layers; i++) {
         const cr_layer *layer = &layers[i];
         cr_record *r = &net->records[i];
@@ -277,6 +278,7 @@ static void make_records(cr_network *net, const cr_layer *layers)
         work += 4.0 * (double)r->n_out; /* biases, activations and the like */
         net->widest = r->n_out > net->widest ? r->n_out : net->widest;
         net->last_active = r->active ? i : net->last_active;
+        net->is_small &= r->kind == CR_LAYER_DENSE && !r->by_row && r->n_out <= CR_SMALL_WIDTH;
     }
     net->row_seconds = work / CR_CORE_RATE(element);
 }

@@ -84,6 +84,11 @@ typedef struct cr_workspace {
  * the buffers still fit the second-level cache for widths up to several hundred. */
 #define CR_BLOCK_ROWS ((size_t)256)
 
+/* Beyond these the general products, which keep more sums in registers, are as fast as those of small.inc.h, or
+ * faster. */
+#define CR_SMALL_WIDTH ((size_t)64)
+#define CR_SMALL_PARAMETERS ((size_t)8192)
+
 /* ---- the network --------------------------------------------------------------------------------------- */
 
 struct cr_network {
@@ -94,6 +99,7 @@ struct cr_network {
     size_t last_active;   /* the last layer that does something at inference; CR_NONE: none does */
     double row_seconds;   /* what a row's forward takes on one core, about */
     int has_penalty;
+    int is_small; /* dense layers with elementwise activations, CR_SMALL_WIDTH and CR_SMALL_PARAMETERS at most */
     cr_record *records;
     cr_network_arrays arrays;
     void *state[2];               /* the optimizer's, NULL where it has none */

@@ -1,5 +1,6 @@
 /* test_small.c - the short way of small networks (kernels/small.inc.h) and the general passes give the same bits:
- * parameters, optimizer states and losses, over random networks, batches, losses and optimizers, on every target. */
+ * parameters, optimizer states, losses and predictions, over random networks, batches, losses and optimizers, on every
+ * target. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>

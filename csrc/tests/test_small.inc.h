@@ -1,6 +1,5 @@
 /* test_small.inc.h - the tests of one dtype; included twice by test_small.c. */
 
-
 /* A network with all its arrays; the data has every array it needs and not an element more. */
 typedef struct RN(subject) {
     cr_network *net;
@@ -53,6 +52,23 @@ static int RN(same)(const RN(subject) *a, const RN(subject) *b)
            && memcmp(a->state[1], b->state[1], bytes) == 0;
 }
 
+/* Predictions of 1 to 17 rows both ways; what lies between the rows of y stays as it was. */
+static void RN(test_predict)(const RN(subject) *small, const RN(subject) *general, size_t k, size_t n_in, size_t n_out)
+{
+    for (size_t n_rows = 1; n_rows <= 17; n_rows++) {
+        const size_t ld_x = n_in + pick(3), ld_y = n_out + pick(3);
+        REAL *x = RN(values)(n_rows * ld_x, 1, 0);
+        REAL *y[2] = {RN(values)(n_rows * ld_y, 0, 7), RN(values)(n_rows * ld_y, 0, 7)};
+        CHECK(cr_network_predict(small->net, n_rows, x, ld_x, y[0], ld_y) == CR_OK, "%zu: predict", k);
+        CHECK(cr_network_predict(general->net, n_rows, x, ld_x, y[1], ld_y) == CR_OK, "%zu: predict", k);
+        CHECK(memcmp(y[0], y[1], n_rows * ld_y * sizeof(REAL)) == 0, "%zu, %s: predictions of %zu rows differ", k,
+              cr_isa(), n_rows);
+        free(x);
+        free(y[0]);
+        free(y[1]);
+    }
+}
+
 /* Both ways through fit, the last batch a short one, and one train_step more. Returns whether the short way was
  * taken. */
 static size_t RN(test_small)(const design *d, size_t k)
@@ -85,6 +101,7 @@ static size_t RN(test_small)(const design *d, size_t k)
     CHECK(cr_network_train_step(general.net, &first, rate, &loss[1][N_STEPS]) == CR_OK, "%zu: train_step", k);
     CHECK(next[0] == next[1] && memcmp(loss[0], loss[1], sizeof loss[0]) == 0, "%zu, %s: losses differ", k, cr_isa());
     CHECK(RN(same)(&small, &general), "%zu, %s: parameters or states differ", k, cr_isa());
+    RN(test_predict)(&small, &general, k, d->n_in, n_out);
     const size_t is_small = small.net->arena.small_lanes != 0; /* set when a batch first takes the short way */
     n_finite += isfinite(loss[0][N_STEPS]) && next[0] == N_STEPS;
     n_run++;
