@@ -46,8 +46,8 @@ if struct.calcsize("P") == 4 and platform.machine().lower() in ("i386", "i586", 
     UNIX_FLAGS += ["-msse2", "-mfpmath=sse"]
     MSVC_FLAGS += ["/arch:SSE2"]
 # Outside the targets no loop is worth -O3, which makes the code a sixth longer. (-Os: a third shorter, but then a call
-# of the binding takes 17 ns more.) Nor are vectors: of two words stored just before one is loaded only after both stores
-# (7 ns of a prediction's 120).
+# of the binding takes 17 ns more.) Nor are vectors: one of two words that were just stored waits for both stores (7 ns
+# of a prediction's 120).
 CALM_FLAGS = ["-O2", "-fno-tree-slp-vectorize"]
 INSTRUMENT_FLAGS = (
     ["-O1", "-g", "-fno-omit-frame-pointer", f"-fsanitize={SANITIZE}", "-fno-sanitize-recover=undefined"]

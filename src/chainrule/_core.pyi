@@ -283,12 +283,12 @@ class Network:
 
 @disjoint_base
 class Model:
-    """Base of `Sequential`: the two calls whose overhead matters, with the shortest way to C.
+    """Base of `Sequential`: the calls whose overhead matters, with the shortest way to C.
 
     `_network` is a Network or None, `_learning_rate` a float (NaN, as at first, when the subclass must decide).
     Calls whose arguments are not plain arrays of the network's dtype and shape, or that come before there is a network
-    with loss and optimizer, go to `_call_slow(x, out)` and `_train_step_slow(x, y, sample_weight)` of the subclass,
-    which convert, check and raise. `out` that overlaps x or the parameters goes there as well.
+    with loss and optimizer, go to `_predict_slow(x, out, batch_size)` and `_train_step_slow(x, y, sample_weight)` of
+    the subclass, which convert, check and raise. `out` that overlaps x or the parameters goes there as well.
     """
 
     _network: Network | None
@@ -297,6 +297,7 @@ class Model:
     def _held(self) -> bool: ...  # whether a Turn holds the model
     def _offer_rate(self, learning_rate: float) -> None: ...
     def __call__(self, x: npt.ArrayLike, *, out: _Array | None = None) -> _Array: ...
+    def predict(self, x: npt.ArrayLike, *, batch_size: int | None = None, out: _Array | None = None) -> _Array: ...
     def train_step(self, x: npt.ArrayLike, y: npt.ArrayLike, sample_weight: npt.ArrayLike | None = None) -> float: ...
 
 # -- changes that are whole or have not happened: no signal is heard and no memory asked for once they have begun --

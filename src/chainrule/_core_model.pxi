@@ -6,10 +6,10 @@ cdef double LONG_CALL_WORK = 1 << 24
 
 
 cdef class Model:
-    """Base of Sequential: the two calls whose overhead matters, with the shortest way to C.
+    """Base of Sequential: the calls whose overhead matters, with the shortest way to C.
 
     `_network` is a Network or None, `_learning_rate` a float, NaN when the subclass must decide. All
-    that is not plain arrays of the network's dtype and shape goes to the subclass's `_call_slow(x, out)`
+    that is not plain arrays of the network's dtype and shape goes to the subclass's `_predict_slow(x, out, batch_size)`
     and `_train_step_slow(x, y, sample_weight)`, which convert, check and raise.
     """
 
@@ -29,18 +29,54 @@ cdef class Model:
             self._learning_rate = learning_rate
 
     # No docstring: C compilers find the one of a slot method unused.
-    # The network's output for x (n_rows, n_in), as at inference, in a new array or in `out`.
+    # `predict` without a batch size.
     def __call__(self, x, *, out=None):
+        return self._predict(x, out)
+
+    def predict(self, x, *, batch_size=None, out=None):
+        """Return the model's output as at inference: no dropout, running statistics.
+
+        Several threads may predict with one model at once, also while another trains it; with Python layers they wait
+        for each other.
+
+        Parameters
+        ----------
+        x : array_like, shape (n_rows, n_in)
+            Read in place if of the model's dtype with adjacent row elements; 0 rows are fine.
+        batch_size : int, optional
+            Rows per native call at most; changes neither results nor, much, the time.
+        out : ndarray, shape (n_rows, n_out), optional
+            Where to write the result; must not overlap `x`.
+
+        Returns
+        -------
+        ndarray, shape (n_rows, n_out)
+            `out` if given.
+
+        Raises
+        ------
+        RuntimeError
+            If the model is not built.
+        TypeError, ValueError
+            If `x` or `out` does not fit.
+        """
+        if batch_size is None or (type(batch_size) is int and batch_size >= 1 and np.PyArray_CheckExact(x)
+                                  and np.PyArray_NDIM(<np.ndarray>x) == 2
+                                  and np.PyArray_DIMS(<np.ndarray>x)[0] <= batch_size):
+            return self._predict(x, out)
+        return self._predict_slow(x, out, batch_size)
+
+    cdef object _predict(self, x, out):
         cdef Network network = self._network
         cdef Matrix a, y
         cdef np.npy_intp shape[2]
         cdef size_t item
         if network is None or not np.PyArray_CheckExact(x):
-            return self._call_slow(x, out)
+            return self._predict_slow(x, out, None)
         if not _as_matrix(<np.ndarray>x, network._dtype, READ, &a) or a.n_cols != <size_t>network.n_in:
-            return self._call_slow(x, out)
+            return self._predict_slow(x, out, None)
         if a.n_rows * network._row_work > LONG_CALL_WORK:
-            return self._call_slow(x, out)  # piece by piece, for Ctrl-C
+            return self._predict_slow(x, out, None)  # piece by piece, for Ctrl-C
         if out is None:
             shape[0] = a.n_rows
             shape[1] = network.n_out
@@ -53,7 +89,7 @@ cdef class Model:
                     or y.n_rows != a.n_rows or y.n_cols != <size_t>network.n_out
                     or _overlap(&a, &y, item) or _overlap(&network._parameters, &y, item)
                     or _overlap(&network._running, &y, item)):
-                return self._call_slow(x, out)
+                return self._predict_slow(x, out, None)
         network._predict(&a, &y)
         return out
 

@@ -65,8 +65,8 @@ class Sequential(Foundation):
 
     Notes
     -----
-    ``model(x, out=None)`` is `predict` with the least overhead, for one row at a time: 0.2 us and the arithmetic, if x
-    is an array of the model's dtype. `train_step` is the same for training.
+    ``model(x, out=None)`` is `predict`. One row takes either 0.2 us and the arithmetic, if x is an array of the model's
+    dtype; so does `train_step`.
 
     Examples
     --------
@@ -152,39 +152,8 @@ class Sequential(Foundation):
             raise RuntimeError(f"{what} needs weights: call build(n_in), fit or load first")
         return matrix(x, self.dtype, self.n_in)
 
-    def predict(self, x: npt.ArrayLike, *, batch_size: int | None = None, out: Array | None = None) -> Array:
-        """Return the model's output as at inference: no dropout, running statistics.
-
-        Several threads may predict with one model at once, also while another trains it; with Python layers they wait
-        for each other.
-
-        Parameters
-        ----------
-        x : array_like, shape (n_rows, n_in)
-            Read in place if of the model's dtype with adjacent row elements; 0 rows are fine.
-        batch_size : int, optional
-            Rows per native call at most; changes neither results nor, much, the time.
-        out : ndarray, shape (n_rows, n_out), optional
-            Where to write the result; must not overlap `x`.
-
-        Returns
-        -------
-        ndarray, shape (n_rows, n_out)
-            `out` if given.
-
-        Raises
-        ------
-        RuntimeError
-            If the model is not built.
-        TypeError, ValueError
-            If `x` or `out` does not fit.
-        """
-        if batch_size is None:
-            return _core.Model.__call__(self, x, out=out)  # plain arrays go straight to C, all others to _predict
-        return self._predict(x, out, integer(batch_size, "batch_size", at_least=1))
-
-    def _predict(self, x: npt.ArrayLike, out: Array | None, most: int | None) -> Array:
-        """`predict`, `most` rows a native call."""
+    def _predict_slow(self, x: npt.ArrayLike, out: Array | None, batch_size: int | None) -> Array:
+        most = None if batch_size is None else integer(batch_size, "batch_size", at_least=1)
         array = self._ready(x, "predict")
         assert self._engine is not None and self.n_out is not None
         apart: list[tuple[str, Array]] = []
@@ -211,9 +180,6 @@ class Sequential(Foundation):
                 rows = max(1, int(rows * _CALL_SECONDS / seconds))
             elif 4 * seconds < _CALL_SECONDS:
                 rows = max(1, min(most, 2 * rows))
-
-    def _call_slow(self, x: npt.ArrayLike, out: Array | None) -> Array:
-        return self._predict(x, out, None)
 
     def forward(self, x: npt.ArrayLike, training: bool = False) -> Array:
         """Return the output for `x`, keeping what `backward` needs.
