@@ -27,7 +27,8 @@
 #define CR_PIN(v) ((void)0)
 #endif
 
-/* CR_OPAQUE(i): the integer i may have changed. A condition on it stays in its loop, which compilers would double. */
+/* CR_OPAQUE(i): the integer or pointer i may have changed. A condition on it stays in its loop, which compilers would
+ * double, and addresses made of it are made there, where compilers would keep a pointer for each. */
 #if defined(__GNUC__)
 #define CR_OPAQUE(i) __asm__("" : "+r"(i))
 #else

@@ -328,10 +328,14 @@ def test_batch_sizes(layers, x, labels):
     model = trained(layers, x, labels)
     for bad, error in ((0, ValueError), (-3, ValueError), (2.0, TypeError), ("a", TypeError)):
         match = rf"^batch_size must be an integer >= 1, got {bad!r}$"
-        with refused(model, error, match):
-            model.predict(x, batch_size=bad)
+        for rows in (x, x[:0], x.tolist()):
+            with refused(model, error, match):
+                model.predict(rows, batch_size=bad)
         with refused(model, error, match):
             model.evaluate(x, labels, batch_size=bad)
+    whole = model.predict(x)
+    for size in (1, 3, len(x) - 1, len(x), 10**30):
+        assert model.predict(x, batch_size=size).tobytes() == whole.tobytes()
 
 
 # -- backward --------------------------------------------------------------------------------------------------------

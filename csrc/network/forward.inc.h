@@ -140,17 +140,18 @@ static void RN(serve)(RN(serving) *s, size_t n_threads)
 
 cr_status RN(network_predict)(cr_network *net, size_t n_rows, const REAL *x, size_t ld_x, REAL *y, size_t ld_y)
 {
-    if (RN(is_served_small)(net, CURRENT(), n_rows)) {
+    const RN(kernels) *const kernels = CURRENT();
+    if (RN(is_served_small)(net, kernels, n_rows)) {
         cr_workspace *workspace = cr_workspace_take(net, 1);
         if (workspace == NULL) {
             return CR_NO_MEMORY;
         }
-        RN(serve_small)(net, CURRENT(), workspace, n_rows, x, ld_x, y, ld_y);
+        RN(serve_small)(net, kernels, workspace, n_rows, x, ld_x, y, ld_y);
         cr_workspace_give(net, workspace);
         return CR_OK;
     }
     const cr_lap lap = RN(serving_lap)(net, n_rows);
-    RN(serving) s = {.net = net, .kernels = CURRENT(), .workspace = cr_workspace_take(net, lap.n_threads),
+    RN(serving) s = {.net = net, .kernels = kernels, .workspace = cr_workspace_take(net, lap.n_threads),
                      .n_rows = n_rows, .x = x, .ld_x = ld_x, .y = y, .ld_y = ld_y};
     if (s.workspace != NULL) {
         RN(serve)(&s, lap.n_threads);
